@@ -134,21 +134,40 @@ struct alignas(128) HostControl {
 
 // ---- slot codecs ------------------------------------------------------------------------------------------
 
+// A word that says itself whether it is valid. On the host it also orders what it announces, which costs
+// nothing there; on the device a fence does so for the one event that announces anything (kFinished).
+VIGIL_HD void store_event_word(std::uint64_t* p, std::uint64_t v) {
+#if defined(__CUDA_ARCH__)
+    store_relaxed(p, v);
+#else
+    __atomic_store_n(p, v, __ATOMIC_RELEASE);
+#endif
+}
+
+VIGIL_HD std::uint64_t load_event_word(const std::uint64_t* p) {
+#if defined(__CUDA_ARCH__)
+    return load_relaxed(p);
+#else
+    return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+#endif
+}
+
 VIGIL_HD void encode(EventSlot* slot, const TokenEvent& e, std::uint32_t sequence) {
+    if (e.kind == EventKind::kFinished) fence_system();  // the job's logits rows are in host memory before this
     const std::uint64_t tag = static_cast<std::uint64_t>(sequence) << 32;
     const std::uint32_t head =
         static_cast<std::uint32_t>(e.kind) << 24 | static_cast<std::uint32_t>(e.reason) << 16 | e.job;
-    store_relaxed(&slot->words[0], tag | static_cast<std::uint32_t>(e.token));
-    store_relaxed(&slot->words[1], tag | float_bits(e.logprob));
-    store_relaxed(&slot->words[2], tag | head);
+    store_event_word(&slot->words[0], tag | static_cast<std::uint32_t>(e.token));
+    store_event_word(&slot->words[1], tag | float_bits(e.logprob));
+    store_event_word(&slot->words[2], tag | head);
     // 48 bits of time leave 16 for the sequence number: enough to tell a lap from the one before.
-    store_relaxed(&slot->words[3], static_cast<std::uint64_t>(sequence & 0xffffu) << 48 | (e.time_ns & kTimeMask));
+    store_event_word(&slot->words[3], static_cast<std::uint64_t>(sequence & 0xffffu) << 48 | (e.time_ns & kTimeMask));
 }
 
 // True if the slot holds event `sequence` whole; `*e` is valid only then.
 VIGIL_HD bool decode(const EventSlot* slot, TokenEvent* e, std::uint32_t sequence) {
     std::uint64_t w[4];
-    for (int i = 0; i < 4; ++i) w[i] = load_relaxed(&slot->words[i]);
+    for (int i = 0; i < 4; ++i) w[i] = load_event_word(&slot->words[i]);
     for (int i = 0; i < 3; ++i)
         if (static_cast<std::uint32_t>(w[i] >> 32) != sequence) return false;
     if (static_cast<std::uint32_t>(w[3] >> 48) != (sequence & 0xffffu)) return false;

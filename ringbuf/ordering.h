@@ -91,6 +91,14 @@ VIGIL_HD void store_relaxed(Word* p, Word v) {
 #endif
 }
 
+// Everything this thread wrote, or saw written, before it is visible to host and device before what it writes after.
+// Needed where a self-validating word announces data that lies elsewhere.
+VIGIL_HD void fence_system() {
+#if defined(__CUDA_ARCH__)
+    __threadfence_system();
+#endif  // the host's ring words are stored with release already
+}
+
 // A float as the bits that travel in a word.
 VIGIL_HD std::uint32_t float_bits(float v) {
     std::uint32_t bits;

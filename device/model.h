@@ -1,0 +1,164 @@
+// The glossary: every plain struct that host code fills and the kernels read.
+// Shapes are in elements, row-major, the last index fastest. All pointers are device memory unless a comment says
+// pinned.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ringbuf/messages.h"
+
+namespace vigil::device {
+
+// How the weights of a matrix are stored in device memory.
+enum class TensorFormat : std::uint32_t { kF16 = 0, kBF16 = 1, kF32 = 2 };
+
+constexpr std::size_t bytes_per_weight(TensorFormat format) {
+    return format == TensorFormat::kF32 ? 4 : 2;
+}
+
+// A matrix [rows, cols]; y = W x has rows outputs. Rows start on 16-byte boundaries (cols is a multiple of 8).
+struct Tensor {
+    const void* data = nullptr;
+    TensorFormat format = TensorFormat::kF16;
+    std::int32_t rows = 0;
+    std::int32_t cols = 0;
+};
+
+enum class RopeKind : std::uint32_t {
+    kInterleaved = 0,  // rotates (x[2i], x[2i+1]): llama
+    kHalves = 1,       // rotates (x[i], x[i + rotary_dim/2]): qwen2, qwen3
+};
+
+struct ModelConfig {
+    std::int32_t n_layers = 0;
+    std::int32_t dim = 0;
+    std::int32_t ffn_dim = 0;
+    std::int32_t n_heads = 0;
+    std::int32_t n_kv_heads = 0;  // divides n_heads
+    std::int32_t head_dim = 0;    // a multiple of 8, at most kMaxHeadDim
+    std::int32_t rotary_dim = 0;  // leading part of a head that is rotated; even
+    std::int32_t vocab_size = 0;
+    std::int32_t max_seq_len = 0;  // positions the KV cache holds
+    RopeKind rope_kind = RopeKind::kInterleaved;
+    float rope_scale = 1.0f;  // multiplies cos and sin (YaRN's attention factor)
+    float norm_eps = 1e-5f;
+    float attention_scale = 0.0f;  // 1/sqrt(head_dim)
+};
+
+constexpr std::int32_t kMaxHeadDim = 256;
+
+struct LayerWeights {
+    const float* attn_norm = nullptr;  // [dim]
+    Tensor wq;                         // [n_heads * head_dim, dim]
+    Tensor wk, wv;                     // [n_kv_heads * head_dim, dim]
+    const float* bq = nullptr;         // [n_heads * head_dim] or null
+    const float* bk = nullptr;         // [n_kv_heads * head_dim] or null
+    const float* bv = nullptr;
+    const float* q_norm = nullptr;  // [head_dim] or null: RMSNorm of each head before RoPE
+    const float* k_norm = nullptr;
+    Tensor wo;                        // [dim, n_heads * head_dim]
+    const float* ffn_norm = nullptr;  // [dim]
+    Tensor w_gate, w_up;              // [ffn_dim, dim]
+    Tensor w_down;                    // [dim, ffn_dim]
+};
+
+struct ModelWeights {
+    Tensor token_embedding;                // [vocab_size, dim]
+    const LayerWeights* layers = nullptr;  // [n_layers]
+    const float* output_norm = nullptr;    // [dim]
+    Tensor output;                         // [vocab_size, dim]; may be the embedding
+    // [rotary_dim / 2] turns per position as a 0.64 fixed-point fraction: position * turns is the exact angle
+    // modulo one turn for any position, where a float product would lose it.
+    const std::uint64_t* rope_turns = nullptr;
+};
+
+// FP16 keys and values, [n_layers][n_kv_heads][max_seq_len][head_dim] each.
+struct KvCache {
+    std::uint16_t* k = nullptr;
+    std::uint16_t* v = nullptr;
+};
+
+// Softmax statistics of kTileRows logits, made by the block that computed them.
+constexpr std::int32_t kTileRows = 32;
+struct LogitTile {
+    float max_logit;   // of the model's own logits
+    float sum_exp;     // sum of exp(logit - max_logit)
+    float best_score;  // highest logit after penalties
+    std::int32_t best_token;
+};
+
+// What phases hand to each other. Each element has one writer per token.
+struct Activations {
+    float* residual = nullptr;   // [dim]
+    float* qkv = nullptr;        // [(n_heads + 2 * n_kv_heads) * head_dim] before RoPE and QK-norm
+    float* partials = nullptr;   // [n_heads][max_kv_splits][head_dim + 2] attention of one split: max, sum, values
+    float* heads = nullptr;      // [n_heads * head_dim]
+    float* hidden = nullptr;     // [ffn_dim]
+    float* logits = nullptr;     // [vocab_size]
+    float* scores = nullptr;     // [vocab_size] logits after penalties
+    LogitTile* tiles = nullptr;  // [ceil(vocab_size / kTileRows)]
+};
+
+// Where a job stands. Lives in device memory so that the kernel can leave and come back at any token boundary.
+// Writer: the leader (block 0, thread 0), between two exchanges; everyone reads.
+struct DecodeState {
+    ring::DecodeJob job;
+    std::int32_t active = 0;    // a job is under way
+    std::int32_t leave = 0;     // the grid leaves at this token boundary
+    std::int32_t position = 0;  // of the token that is fed next
+    std::int32_t n_generated = 0;
+    std::uint32_t n_events = 0;         // of this job
+    std::uint32_t next_job = 0;         // job ring index
+    std::uint32_t next_event = 0;       // event ring index
+    std::uint32_t events_consumed = 0;  // last seen
+};
+
+// How a model is laid over a machine.
+struct GridPlan {
+    std::int32_t n_blocks = 1;
+    std::int32_t n_threads = 1;      // per block
+    std::int32_t max_kv_splits = 1;  // parts the KV length is cut into; fixes the order of addition
+    std::int32_t shared_bytes = 0;   // per block
+};
+
+// Synchronisation words in device memory, each on a line of its own. Zeroed before the first launch of a
+// process, and `arrivals` before each.
+struct SyncWords {
+    alignas(128) std::uint32_t arrivals;  // grid barrier, counts up
+    alignas(128) std::uint32_t abort;     // a block gave up; all leave
+};
+
+// Everything a kernel needs, by value.
+struct KernelArgs {
+    ModelConfig config;
+    ModelWeights weights;
+    KvCache kv;
+    Activations act;
+    GridPlan plan;
+
+    std::int32_t* history = nullptr;  // [max_seq_len + 1] token ids by position
+    DecodeState* state = nullptr;
+    SyncWords* sync = nullptr;
+    std::uint32_t* head_arrivals = nullptr;  // [n_kv_heads] splits of attention done, zero between phases
+
+    // Pinned host memory.
+    const ring::JobSlot* job_slots = nullptr;   // [job_capacity]
+    const std::int32_t* job_tokens = nullptr;   // [job_capacity][max_seq_len]
+    const std::uint64_t* job_cancel = nullptr;  // [job_capacity] id of a job to cancel
+    ring::EventSlot* event_slots = nullptr;     // [event_capacity]
+    const ring::HostControl* control = nullptr;
+    ring::KernelStatus* status = nullptr;
+    ring::BlockFault* faults = nullptr;  // [n_blocks]
+    float* logits_out = nullptr;         // [logits_out_rows][vocab_size] for kJobEmitLogits, or null
+    std::uint32_t job_capacity = 0;      // powers of two
+    std::uint32_t event_capacity = 0;
+    std::int32_t logits_out_rows = 0;
+
+    // Deadlines.
+    std::uint64_t idle_park_ns = 0;  // without a job for this long the kernel parks itself
+    std::uint64_t lease_ns = 0;      // an unchanged lease for this long: the host is gone
+    std::uint64_t deadline_ns = 0;   // any other wait
+};
+
+}  // namespace vigil::device
