@@ -86,12 +86,14 @@ class Array {
     std::string_view string(std::size_t i) const;
 
    private:
-    friend class File;
+    friend class HeaderParser;
+    [[noreturn]] void fail(std::size_t i, const char* wanted) const;
+
     ValueType element_type_{};
     std::size_t size_ = 0;
     const std::byte* data_ = nullptr;
     std::vector<std::string_view> strings_;  // only for arrays of strings, views into the mapping
-    std::string key_;                        // for error messages
+    std::string subject_;                    // "FILE: key 'KEY'", for error messages
 };
 
 using Value = std::variant<std::uint64_t, std::int64_t, double, bool, std::string_view, Array>;
@@ -150,6 +152,7 @@ class File {
    private:
     struct Impl;
     explicit File(std::unique_ptr<Impl> impl);
+    const KeyValue& require(std::string_view key) const;
     std::unique_ptr<Impl> impl_;
 };
 
