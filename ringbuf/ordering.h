@@ -13,10 +13,12 @@
 #include <cstdint>
 #include <cstring>
 
+// Always inlined on the host too: the CPU machine is compiled once per instruction set, and an out-of-line copy
+// made for one of them must not serve the others.
 #if defined(__CUDACC__)
 #define VIGIL_HD __host__ __device__ __forceinline__
 #else
-#define VIGIL_HD inline
+#define VIGIL_HD inline __attribute__((always_inline))
 #endif
 
 namespace vigil::ring {

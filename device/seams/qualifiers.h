@@ -1,0 +1,13 @@
+// The one macro that marks device code. nvcc compiles it for the GPU, g++ for the CPU machine.
+// Always inlined for the reason given in ringbuf/ordering.h.
+#pragma once
+
+#include "ringbuf/ordering.h"
+
+#if defined(__CUDACC__)
+#define VIGIL_DEVICE __device__ __forceinline__
+#define VIGIL_UNROLL _Pragma("unroll")
+#else
+#define VIGIL_DEVICE inline __attribute__((always_inline))
+#define VIGIL_UNROLL
+#endif

@@ -1,0 +1,31 @@
+// Prefill: the prompt's keys and values by ordinary launches, many tokens at a time, while the kernel is parked.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "device/model.h"
+#include "host/device.h"
+
+namespace vigil::host {
+
+struct PrefillOptions {
+    bool use_cublas = true;    // false, or no cuBLAS to be found: our own GEMM
+    std::int32_t chunk = 512;  // tokens per pass over the weights
+};
+
+class Prefill {
+   public:
+    virtual ~Prefill() = default;
+    // Writes K and V of positions [first, first + tokens.size()) into args.kv; positions before `first` must be
+    // there. No logits: the last prompt token is fed by the decode kernel. Returns when the work is done.
+    virtual void run(std::span<const std::int32_t> tokens, std::int32_t first) = 0;
+    // "cuBLAS 13.0", "own GEMM"
+    virtual const char* gemm_name() const = 0;
+};
+
+// Allocates its scratch (bounded by the chunk) on `device`; `args` as for the decode kernel.
+std::unique_ptr<Prefill> make_prefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options);
+
+}  // namespace vigil::host
