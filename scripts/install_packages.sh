@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 build=(
-    g++ cmake ninja-build pkg-config                      # the tools
+    g++ cmake ninja-build                                 # the tools
     libcli11-dev nlohmann-json3-dev libfmt-dev libspdlog-dev # command line, JSON, messages
     libpcre2-dev libutf8proc-dev                          # the tokenizer's regular expressions and Unicode tables
     libboost-dev                                          # Boost.Lockfree
