@@ -1,0 +1,74 @@
+#!/bin/bash
+# Collects what a bare GPU machine needs to run the tests and benchmarks into .gpu/ (ignored by git): the stripped
+# programs of build/ and build-m40/, the shared libraries that such a machine may lack, and the list of tests. The
+# machine needs a driver and a C library no older than this one's; scripts/gpu_check.sh runs there.
+#   scripts/package_gpu.sh            the programs, at most 60 MiB, into .gpu/
+#   scripts/package_gpu.sh model      the model in two halves, into .gpu-model/1-of-2/ and .gpu-model/2-of-2/, for transfers
+#                                     that limit what one of them may hold: `scripts/gpu_check.sh stash` joins them there
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+limit_mib=60
+package=$ROOT/.gpu
+cd "$ROOT"
+if [ "${1:-}" = model ]; then
+    model=$(scripts/fetch_model.sh)
+    for part in 1 2; do
+        mkdir -p ".gpu-model/$part-of-2"
+        split --number="$part/2" "$model" > ".gpu-model/$part-of-2/$MODEL_FILE"
+    done
+    exit 0
+fi
+rm -rf "$package"
+mkdir -p "$package/lib"
+
+add_libraries_of() {
+    # Those of the C and C++ run time and the driver stay behind: they belong to the machine.
+    ldd "$1" | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p' |
+        grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|ld-linux[^/]*|libcuda)\.' |
+        while read -r library; do cp -Ln "$library" "$package/lib/"; done || true
+}
+
+for build in build build-m40; do
+    [ -d "$build" ] || { say "$build is not there: left out"; continue; }
+    say "collecting $build"
+    # Every test as CTest knows it: name, labels, command; programs below the build folder travel.
+    ctest --test-dir "$build" --show-only=json-v1 > "$package/$build.json"
+    python3 - "$ROOT" "$build" "$package" <<'PYTHON'
+import json, os, re, shutil, sys
+root, build, package = sys.argv[1:]
+tests = json.load(open(f"{package}/{build}.json"))["tests"]
+programs = set()
+with open(f"{package}/{build}.tests", "w") as listing:
+    for test in tests:
+        command = test.get("command", [])
+        if not command or not command[0].startswith(f"{root}/{build}/"):
+            continue
+        labels = next((p["value"] for p in test["properties"] if p["name"] == "LABELS"), [])
+        programs.add(os.path.relpath(command[0], root))
+        line = [os.path.relpath(command[0], root)] + command[1:]
+        listing.write("\t".join([test["name"], ",".join(labels) or "-", *line]) + "\n")
+for folder, _, files in os.walk(f"{root}/{build}/bench"):
+    programs |= {os.path.relpath(f"{folder}/{f}", root) for f in files
+                 if os.access(f"{folder}/{f}", os.X_OK) and not re.search(r"\.(so|a|o|py|cmake)\b", f)}
+if os.path.exists(f"{root}/{build}/vigil"):
+    programs.add(f"{build}/vigil")
+for program in sorted(programs):
+    os.makedirs(os.path.dirname(f"{package}/{program}"), exist_ok=True)
+    shutil.copy2(f"{root}/{program}", f"{package}/{program}")
+    print(program)
+PYTHON
+    rm "$package/$build.json"
+done > "$package/programs"
+
+while read -r program; do
+    add_libraries_of "$package/$program"
+    strip "$package/$program"
+done < "$package/programs"
+rmdir --ignore-fail-on-non-empty "$package/lib"
+printf '%s\n' "$ROOT" > "$package/source_root"
+git rev-parse HEAD > "$package/commit"
+
+size_mib=$(du -sm "$package" | cut -f1)
+[ "$size_mib" -le $limit_mib ] || die "$package holds $size_mib MiB, more than $limit_mib"
+say "$package: $(wc -l < "$package/programs") programs, $size_mib MiB"
