@@ -18,7 +18,7 @@ fi
 [ "${ID:-}" = debian ] && [ "${VERSION_ID:-}" = 12 ] ||
     die "this script knows Debian 12 only; elsewhere put a CUDA 11.8 toolkit at $prefix or name its nvcc in CUDACXX"
 
-has_candidate() { apt-cache policy nvidia-cuda-toolkit 2>/dev/null | grep -q 'Candidate: 11\.8'; }
+has_candidate() { [[ $(apt-cache policy nvidia-cuda-toolkit 2>/dev/null) == *'Candidate: 11.8'* ]]; }
 
 if [ "$(cuda_release /usr/bin/nvcc)" != 11.8 ]; then
     as_root apt-get update -q >&2
