@@ -66,6 +66,8 @@ class Device {
 
     // Enqueues all steps of one token under graph or launch dispatch. May return before they have run.
     virtual void run_token(const device::KernelArgs& args, Dispatch dispatch) = 0;
+    // Enqueues one step (see device::step_at) under launch dispatch, so that a test can look at what a phase left.
+    virtual void run_step(const device::KernelArgs& args, std::int32_t step) = 0;
     // Waits for all ordinary launches enqueued so far.
     virtual void synchronize() = 0;
 };
