@@ -1,0 +1,54 @@
+#include "host/grid_plan.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "host/device.h"
+
+namespace vigil::host {
+namespace {
+
+constexpr std::int32_t kMaxKvSplits = 64;  // more parts take longer to add up than they save
+constexpr std::int32_t kCpuKvSplits = 8;
+constexpr std::int32_t kMaxCpuBlocks = 1024;
+
+// Blocks for a model on a GPU when the caller does not say. All of them, until measurements show where a small model
+// is faster on fewer: its exchanges get cheaper, and few multiprocessors already read a small model fast.
+std::int32_t preferred_blocks(const device::ModelConfig&, const GpuLimits& limits) {
+    return limits.multiprocessors;
+}
+
+}  // namespace
+
+device::GridPlan plan_gpu(const device::ModelConfig& config, const device::SharedNeed& need, const GpuLimits& limits,
+                          std::int32_t n_blocks) {
+    if (n_blocks < 0 || n_blocks > limits.multiprocessors)
+        throw DeviceError(
+            fmt::format("{} blocks asked for, but the GPU has {} multiprocessors and holds one block on each", n_blocks,
+                        limits.multiprocessors));
+    if (need.minimum > limits.shared_bytes_per_block)
+        throw DeviceError(fmt::format(
+            "the model needs {} bytes of shared memory per block, but the GPU offers {}: its vectors are too "
+            "long for this GPU",
+            need.minimum, limits.shared_bytes_per_block));
+    device::GridPlan plan;
+    plan.n_blocks = n_blocks > 0 ? n_blocks : preferred_blocks(config, limits);
+    plan.n_threads = limits.n_threads;
+    plan.max_kv_splits =
+        std::clamp((plan.n_blocks + config.n_kv_heads - 1) / config.n_kv_heads, std::int32_t{1}, kMaxKvSplits);
+    plan.shared_bytes = std::clamp(need.wanted, need.minimum, limits.shared_bytes_per_block);
+    return plan;
+}
+
+device::GridPlan plan_cpu(const device::SharedNeed& need, std::int32_t n_blocks) {
+    if (n_blocks < 1 || n_blocks > kMaxCpuBlocks)
+        throw DeviceError(fmt::format("{} CPU threads asked for; between 1 and {} work", n_blocks, kMaxCpuBlocks));
+    device::GridPlan plan;
+    plan.n_blocks = n_blocks;
+    plan.n_threads = 1;
+    plan.max_kv_splits = kCpuKvSplits;
+    plan.shared_bytes = std::max(need.wanted, need.minimum);
+    return plan;
+}
+
+}  // namespace vigil::host

@@ -1,0 +1,112 @@
+#include "host/workspace.h"
+
+#include <fmt/format.h>
+#include <vector>
+
+namespace vigil::host {
+namespace {
+
+// Each part starts on a line of its own, whatever the machine's line is.
+constexpr std::size_t kAlignment = 256;
+
+// Hands out consecutive aligned parts of one allocation. Without a base it only adds up the sizes.
+class Layout {
+   public:
+    explicit Layout(void* base) : base_(static_cast<std::byte*>(base)) {}
+
+    template <class T>
+    void place(T*& pointer, std::size_t count) {
+        pointer = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + used_);
+        used_ += (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    }
+    std::size_t used() const { return used_; }
+
+   private:
+    std::byte* base_;
+    std::size_t used_ = 0;
+};
+
+std::size_t size(std::int32_t n) {
+    return static_cast<std::size_t>(n);
+}
+
+std::size_t kv_elements(const device::ModelConfig& c) {
+    return size(c.n_layers) * size(c.n_kv_heads) * size(c.max_seq_len) * size(c.head_dim);
+}
+
+// Sets the pointers of `args` into `base`; returns the bytes they need together.
+std::size_t lay_out(device::KernelArgs& args, void* base) {
+    const device::ModelConfig& c = args.config;
+    const std::size_t head_rows = size(c.n_heads) * size(c.head_dim);
+    const std::size_t kv_rows = size(c.n_kv_heads) * size(c.head_dim);
+    const std::size_t vocab = size(c.vocab_size);
+    Layout layout(base);
+    layout.place(args.kv.k, kv_elements(c));
+    layout.place(args.kv.v, kv_elements(c));
+    layout.place(args.act.residual, size(c.dim));
+    layout.place(args.act.qkv, head_rows + 2 * kv_rows);
+    layout.place(args.act.partials, size(c.n_heads) * size(args.plan.max_kv_splits) * (size(c.head_dim) + 2));
+    layout.place(args.act.heads, head_rows);
+    layout.place(args.act.hidden, size(c.ffn_dim));
+    layout.place(args.act.logits, vocab);
+    layout.place(args.act.scores, vocab);
+    layout.place(args.act.tiles, (vocab + device::kTileRows - 1) / device::kTileRows);
+    layout.place(args.history, size(c.max_seq_len) + 1);
+    layout.place(args.state, 1);
+    layout.place(args.sync, 1);
+    layout.place(args.head_arrivals, size(c.n_kv_heads));
+    return layout.used();
+}
+
+}  // namespace
+
+std::size_t kv_cache_bytes(const device::ModelConfig& config) {
+    return 2 * kv_elements(config) * sizeof(std::uint16_t);
+}
+
+std::size_t Workspace::bytes_needed(const device::ModelConfig& config, const device::GridPlan& plan) {
+    device::KernelArgs args;
+    args.config = config;
+    args.plan = plan;
+    return lay_out(args, nullptr);
+}
+
+Workspace::Workspace(Device& device, const device::ModelConfig& config, const device::GridPlan& plan)
+    : device_(device), bytes_(bytes_needed(config, plan)), kv_bytes_(kv_cache_bytes(config)) {
+    args_.config = config;
+    args_.plan = plan;
+    try {
+        memory_ = device.allocate(bytes_);
+    } catch (const DeviceError& e) {
+        throw DeviceError(fmt::format(
+            "{}: the KV cache of {} positions takes {} MiB and the activations {} MiB; try a smaller context (-c)",
+            e.what(), config.max_seq_len, kv_bytes_ >> 20, (bytes_ - kv_bytes_) >> 20));
+    }
+    lay_out(args_, memory_);
+}
+
+Workspace::~Workspace() {
+    device_.release(memory_);
+}
+
+void Workspace::fill(device::KernelArgs& args) const {
+    args.config = args_.config;
+    args.plan = args_.plan;
+    args.kv = args_.kv;
+    args.act = args_.act;
+    args.history = args_.history;
+    args.state = args_.state;
+    args.sync = args_.sync;
+    args.head_arrivals = args_.head_arrivals;
+}
+
+void Workspace::reset() {
+    // state, sync and head_arrivals lie behind one another at the end of the allocation.
+    auto* begin = reinterpret_cast<std::byte*>(args_.state);
+    const auto* end = static_cast<const std::byte*>(memory_) + bytes_;
+    const std::vector<std::byte> zeroes(static_cast<std::size_t>(end - begin));
+    device_.upload(begin, zeroes.data(), zeroes.size());
+    device_.flush_uploads();
+}
+
+}  // namespace vigil::host
