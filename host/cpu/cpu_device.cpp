@@ -43,6 +43,7 @@ class CpuDevice final : public Device {
    private:
     // The threads for this plan, once they are idle. Throws DeviceError while the resident loop runs.
     BlockPool& idle_pool(const device::GridPlan& plan);
+    void start_steps(const device::KernelArgs& args, std::int32_t first, std::int32_t count);
     void run_steps(const device::KernelArgs& args, std::int32_t first, std::int32_t count);
 
     DeviceInfo info_;
@@ -127,19 +128,23 @@ void CpuDevice::launch_resident(const device::KernelArgs& args) {
     resident_ = true;
 }
 
-// Both kinds of dispatch hand the threads the whole list of a token's steps at once: on the CPU recording it would
-// change nothing.
-void CpuDevice::run_token(const device::KernelArgs& args, Dispatch dispatch) {
-    if (dispatch == Dispatch::persistent) throw DeviceError("run_token is for graph and launch dispatch");
-    run_steps(args, 0, device::n_steps(args.config));
-}
-
-void CpuDevice::run_steps(const device::KernelArgs& args, std::int32_t first, std::int32_t count) {
+void CpuDevice::start_steps(const device::KernelArgs& args, std::int32_t first, std::int32_t count) {
     BlockPool& pool = idle_pool(args.plan);
     resident_ = false;
     pool.start(count, [args, first](std::int32_t step, std::int32_t block, void* scratch) {
         device::cpu::run_step(args, first + step, block, scratch);
     });
+}
+
+// Both kinds of dispatch hand the threads the whole list of a token's steps at once: on the CPU recording it would
+// change nothing.
+void CpuDevice::run_token(const device::KernelArgs& args, Dispatch dispatch) {
+    if (dispatch == Dispatch::persistent) throw DeviceError("run_token is for graph and launch dispatch");
+    start_steps(args, 0, device::n_steps(args.config));
+}
+
+void CpuDevice::run_step(const device::KernelArgs& args, std::int32_t step) {
+    start_steps(args, step, 1);
 }
 
 void CpuDevice::synchronize() {
