@@ -37,14 +37,13 @@ class CpuDevice final : public Device {
     bool resident() override { return resident_ && pool_->busy(); }
     bool wait_parked(std::chrono::milliseconds timeout) override { return !resident_ || pool_->wait(timeout); }
     void run_token(const device::KernelArgs& args, Dispatch dispatch) override;
-    void run_step(const device::KernelArgs& args, std::int32_t step) override { run_steps(args, step, 1); }
+    void run_step(const device::KernelArgs& args, std::int32_t step) override { start_steps(args, step, 1); }
     void synchronize() override;
 
    private:
     // The threads for this plan, once they are idle. Throws DeviceError while the resident loop runs.
     BlockPool& idle_pool(const device::GridPlan& plan);
     void start_steps(const device::KernelArgs& args, std::int32_t first, std::int32_t count);
-    void run_steps(const device::KernelArgs& args, std::int32_t first, std::int32_t count);
 
     DeviceInfo info_;
     std::mutex mutex_;                              // of allocations_ and info_.free_bytes
@@ -122,10 +121,10 @@ void CpuDevice::launch_resident(const device::KernelArgs& args) {
     BlockPool& pool = idle_pool(args.plan);
     ring::store_relaxed(&args.sync->arrivals, 0u);
     abort_ = &args.sync->abort;
+    resident_ = true;
     pool.start(1, [args](std::int32_t, std::int32_t block, void* scratch) {
         device::cpu::run_resident(args, block, scratch);
     });
-    resident_ = true;
 }
 
 void CpuDevice::start_steps(const device::KernelArgs& args, std::int32_t first, std::int32_t count) {
@@ -141,10 +140,6 @@ void CpuDevice::start_steps(const device::KernelArgs& args, std::int32_t first, 
 void CpuDevice::run_token(const device::KernelArgs& args, Dispatch dispatch) {
     if (dispatch == Dispatch::persistent) throw DeviceError("run_token is for graph and launch dispatch");
     start_steps(args, 0, device::n_steps(args.config));
-}
-
-void CpuDevice::run_step(const device::KernelArgs& args, std::int32_t step) {
-    start_steps(args, step, 1);
 }
 
 void CpuDevice::synchronize() {
