@@ -34,9 +34,9 @@ void Array::fail(std::size_t i, const char* wanted) const {
 namespace {
 
 template <typename T>
-T element(const std::byte* data, std::size_t i) {
+T element(std::span<const std::byte> data, std::size_t i) {
     T value;
-    std::memcpy(&value, data + i * sizeof value, sizeof value);
+    std::memcpy(&value, data.data() + i * sizeof value, sizeof value);
     return value;
 }
 

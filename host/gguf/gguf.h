@@ -84,6 +84,8 @@ class Array {
     std::int64_t integer(std::size_t i) const;
     double floating(std::size_t i) const;
     std::string_view string(std::size_t i) const;
+    // All elements as they stand in the file; empty for an array of strings.
+    std::span<const std::byte> bytes() const noexcept { return data_; }
 
    private:
     friend class HeaderParser;
@@ -91,7 +93,7 @@ class Array {
 
     ValueType element_type_{};
     std::size_t size_ = 0;
-    const std::byte* data_ = nullptr;
+    std::span<const std::byte> data_;
     std::vector<std::string_view> strings_;  // only for arrays of strings, views into the mapping
     std::string subject_;                    // "FILE: key 'KEY'", for error messages
 };

@@ -168,7 +168,7 @@ class HeaderParser {
             return array;
         }
         const std::uint64_t data_offset = cursor_.offset();
-        array.data_ = cursor_.take(count * least_width, "array").data();
+        array.data_ = cursor_.take(count * least_width, "array");
         if (array.element_type_ == ValueType::boolean) {
             for (std::uint64_t i = 0; i < count; ++i) {
                 check_boolean(std::to_integer<std::uint8_t>(array.data_[i]), data_offset + i);

@@ -77,18 +77,10 @@ void append_as(std::string& bytes, ValueType type, Number value) {
 
 void append_elements(std::string& bytes, const Array& array) {
     append_array_head(bytes, array.element_type(), array.size());
-    for (std::size_t i = 0; i < array.size(); ++i) {
-        switch (array.element_type()) {
-            case ValueType::string:
-                append_string(bytes, array.string(i));
-                break;
-            case ValueType::float32:
-            case ValueType::float64:
-                append_as(bytes, array.element_type(), array.floating(i));
-                break;
-            default:
-                append_as(bytes, array.element_type(), array.integer(i));
-        }
+    if (array.element_type() == ValueType::string) {
+        for (std::size_t i = 0; i < array.size(); ++i) append_string(bytes, array.string(i));
+    } else {
+        bytes.append(reinterpret_cast<const char*>(array.bytes().data()), array.bytes().size());
     }
 }
 
