@@ -1,0 +1,188 @@
+#include "tests/reference/harness.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "tests/reference/skip.h"
+
+namespace vigil::reference {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::uint32_t kJobCapacity = 4;
+constexpr std::chrono::seconds kJobTimeout{120};
+constexpr std::uint64_t kNanosecondsPerSecond = 1'000'000'000;
+
+std::unique_ptr<host::Device> make_test_device() {
+    const char* given = std::getenv("VIGIL_TEST_DEVICE");
+    const std::string name = given != nullptr ? given : "cpu";
+    // A test names its number of blocks itself; two keep a small machine busy and still need every exchange.
+    if (name == "cpu") return host::make_cpu_device(2);
+    if (name != "cuda" && !name.starts_with("cuda:"))
+        throw std::runtime_error("VIGIL_TEST_DEVICE is '" + name + "', not cpu, cuda or cuda:N");
+    if (host::cuda_device_count() == 0) skip_program("VIGIL_TEST_DEVICE is " + name + " but there is no CUDA device");
+    return host::make_cuda_device(name == "cuda" ? 0 : std::stoi(name.substr(5)));
+}
+
+}  // namespace
+
+host::Device& test_device() {
+    static const std::unique_ptr<host::Device> device = make_test_device();
+    return *device;
+}
+
+template <class T>
+T* Harness::pinned(std::size_t count) {
+    pinned_.push_back(device_.allocate_pinned(count * sizeof(T)));
+    return static_cast<T*>(pinned_.back());
+}
+
+Harness::Harness(const gguf::File& file, host::Device& device, const Options& options) : device_(device) {
+    model_ = std::make_unique<host::Model>(file, device, options.max_seq_len);
+    device::GridPlan plan = device.plan(model_->config(), options.n_blocks);
+    if (options.max_kv_splits > 0) plan.max_kv_splits = options.max_kv_splits;
+    workspace_ = std::make_unique<host::Workspace>(device, model_->config(), plan);
+    args_.weights = model_->weights();
+    workspace_->fill(args_);
+
+    args_.job_capacity = kJobCapacity;
+    args_.event_capacity = options.event_capacity;
+    args_.logits_out_rows = options.logits_rows;
+    args_.job_slots = jobs_ = pinned<ring::JobSlot>(kJobCapacity);
+    args_.job_tokens = job_tokens_ = pinned<std::int32_t>(kJobCapacity * static_cast<std::size_t>(options.max_seq_len));
+    args_.job_cancel = pinned<std::uint64_t>(kJobCapacity);
+    args_.event_slots = pinned<ring::EventSlot>(options.event_capacity);
+    args_.control = control_ = pinned<ring::HostControl>(1);
+    args_.status = pinned<ring::KernelStatus>(1);
+    args_.faults = pinned<ring::BlockFault>(static_cast<std::size_t>(plan.n_blocks));
+    if (options.logits_rows > 0)
+        args_.logits_out = pinned<float>(static_cast<std::size_t>(options.logits_rows) * config().vocab_size);
+    args_.idle_park_ns = 60 * kNanosecondsPerSecond;
+    args_.lease_ns = 60 * kNanosecondsPerSecond;
+    args_.deadline_ns = 60 * kNanosecondsPerSecond;
+    device.flush_uploads();
+}
+
+Harness::~Harness() {
+    for (void* memory : pinned_) device_.release_pinned(memory);
+}
+
+ring::DecodeJob Harness::make_job(std::span<const std::int32_t> tokens, int n_cached, int max_new_tokens) {
+    ring::DecodeJob job;
+    job.id = next_id_++;
+    job.n_prompt = static_cast<std::int32_t>(tokens.size());
+    job.n_cached = n_cached;
+    job.max_new_tokens = max_new_tokens;
+    job.sampling.temperature = 0.0f;
+    return job;
+}
+
+void Harness::submit(const ring::DecodeJob& job, std::span<const std::int32_t> tokens) {
+    const std::uint32_t slot = n_jobs_ % kJobCapacity;
+    std::copy(tokens.begin(), tokens.end(), job_tokens_ + static_cast<std::size_t>(slot) * config().max_seq_len);
+    ring::encode(&jobs_[slot], job, ++n_jobs_);
+}
+
+void Harness::run_step(int step) {
+    device_.run_step(args_, step);
+    device_.synchronize();
+}
+
+void Harness::run_token(host::Dispatch dispatch) {
+    device_.run_token(args_, dispatch);
+    device_.synchronize();
+}
+
+std::vector<ring::TokenEvent> Harness::take_events() {
+    std::vector<ring::TokenEvent> events;
+    ring::TokenEvent event;
+    while (ring::decode(&args_.event_slots[n_events_ % args_.event_capacity], &event, n_events_ + 1)) {
+        events.push_back(event);
+        ring::store_release(&control_->events_consumed, ++n_events_);  // pairs with the kernel's look for room
+    }
+    return events;
+}
+
+std::vector<ring::TokenEvent> Harness::run(const ring::DecodeJob& job, std::span<const std::int32_t> tokens,
+                                           host::Dispatch dispatch) {
+    submit(job, tokens);
+    if (dispatch == host::Dispatch::persistent) {
+        ring::store_release(&control_->command, static_cast<std::uint32_t>(ring::Command::kRun));
+        device_.launch_resident(args_);
+    }
+    std::vector<ring::TokenEvent> events;
+    const auto give_up = Clock::now() + kJobTimeout;
+    while (events.empty() || events.back().kind != ring::EventKind::kFinished) {
+        if (dispatch == host::Dispatch::persistent) {
+            ring::store_release(&control_->lease, control_->lease + 1);
+            std::this_thread::sleep_for(std::chrono::microseconds(50));
+        } else {
+            run_token(dispatch);
+        }
+        const auto arrived = take_events();
+        events.insert(events.end(), arrived.begin(), arrived.end());
+        const std::uint32_t fault = ring::load_acquire(&args_.status->fault);
+        if (fault != 0) throw std::runtime_error("the kernel left with fault " + std::to_string(fault));
+        if (Clock::now() > give_up)
+            throw std::runtime_error("the job did not finish; " + std::to_string(events.size()) + " events came");
+    }
+    if (dispatch == host::Dispatch::persistent) {
+        ring::store_release(&control_->command, static_cast<std::uint32_t>(ring::Command::kPark));
+        if (!device_.wait_parked(kJobTimeout)) throw std::runtime_error("the kernel did not park");
+    }
+    return events;
+}
+
+std::vector<float> Harness::read(const float* from, int n) const {
+    std::vector<float> values(static_cast<std::size_t>(n));
+    device_.download(values.data(), from, values.size() * sizeof(float));
+    return values;
+}
+
+device::DecodeState Harness::read_state() const {
+    device::DecodeState state;
+    device_.download(&state, args_.state, sizeof state);
+    return state;
+}
+
+void Harness::write_state(const device::DecodeState& state) {
+    device_.upload(args_.state, &state, sizeof state);
+    device_.flush_uploads();
+}
+
+std::size_t Harness::cache_elements() const {
+    const auto& c = config();
+    return static_cast<std::size_t>(c.n_layers) * c.n_kv_heads * c.max_seq_len * c.head_dim;
+}
+
+std::vector<std::uint16_t> Harness::read_keys() const {
+    std::vector<std::uint16_t> keys(cache_elements());
+    device_.download(keys.data(), args_.kv.k, keys.size() * sizeof(std::uint16_t));
+    return keys;
+}
+
+std::vector<std::uint16_t> Harness::read_values() const {
+    std::vector<std::uint16_t> values(cache_elements());
+    device_.download(values.data(), args_.kv.v, values.size() * sizeof(std::uint16_t));
+    return values;
+}
+
+void Harness::write_cache(std::span<const std::uint16_t> keys, std::span<const std::uint16_t> values) {
+    if (keys.size() != cache_elements() || values.size() != cache_elements())
+        throw std::invalid_argument("write_cache: not the KV cache's size");
+    device_.upload(args_.kv.k, keys.data(), keys.size_bytes());
+    device_.upload(args_.kv.v, values.data(), values.size_bytes());
+    device_.flush_uploads();
+}
+
+std::span<const float> Harness::emitted_logits(int row) const {
+    const auto width = static_cast<std::size_t>(config().vocab_size);
+    return {args_.logits_out + static_cast<std::size_t>(row) * width, width};
+}
+
+}  // namespace vigil::reference
