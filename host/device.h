@@ -6,11 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 
 #include "device/launch.h"
 #include "device/model.h"
+#include "device/prefill_launch.h"
 
 namespace vigil::host {
 
@@ -68,6 +70,10 @@ class Device {
     virtual void run_token(const device::KernelArgs& args, Dispatch dispatch) = 0;
     // Enqueues one step (see device::step_at) under launch dispatch, so that a test can look at what a phase left.
     virtual void run_step(const device::KernelArgs& args, std::int32_t step) = 0;
+    // Enqueues the steps of a chunk in order, as ordinary launches. May return before they have run.
+    virtual void run_prefill(const device::PrefillChunk& chunk, std::span<const device::PrefillStep> steps) = 0;
+    // The stream of all ordinary launches (a cudaStream_t), for a library that adds its own; null on the CPU.
+    virtual void* launch_stream() = 0;
     // Waits for all ordinary launches enqueued so far.
     virtual void synchronize() = 0;
 };

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "host/cpu/block_pool.h"
 #include "host/cpu/cpu_info.h"
@@ -38,11 +39,17 @@ class CpuDevice final : public Device {
     bool wait_parked(std::chrono::milliseconds timeout) override { return !resident_ || pool_->wait(timeout); }
     void run_token(const device::KernelArgs& args, Dispatch dispatch) override;
     void run_step(const device::KernelArgs& args, std::int32_t step) override { start_steps(args, step, 1); }
+    void run_prefill(const device::PrefillChunk& chunk, std::span<const device::PrefillStep> steps) override;
+    void* launch_stream() override { return nullptr; }
     void synchronize() override;
 
    private:
-    // The threads for this plan, once they are idle. Throws DeviceError while the resident loop runs.
-    BlockPool& idle_pool(const device::GridPlan& plan);
+    // The threads for this plan, each with at least `scratch_bytes`, once they are idle. Throws DeviceError while the
+    // resident loop runs.
+    BlockPool& idle_pool(const device::GridPlan& plan, std::size_t scratch_bytes);
+    BlockPool& idle_pool(const device::GridPlan& plan) {
+        return idle_pool(plan, static_cast<std::size_t>(plan.shared_bytes));
+    }
     void start_steps(const device::KernelArgs& args, std::int32_t first, std::int32_t count);
 
     DeviceInfo info_;
@@ -106,10 +113,9 @@ device::GridPlan CpuDevice::plan(const device::ModelConfig& config, int n_blocks
     return plan_cpu(device::shared_need(config, 1), n_blocks > 0 ? n_blocks : info_.multiprocessors);
 }
 
-BlockPool& CpuDevice::idle_pool(const device::GridPlan& plan) {
+BlockPool& CpuDevice::idle_pool(const device::GridPlan& plan, std::size_t scratch_bytes) {
     if (resident()) throw DeviceError("the CPU's threads are in the resident kernel; park it first");
     if (pool_) pool_->wait();
-    const auto scratch_bytes = static_cast<std::size_t>(plan.shared_bytes);
     if (!pool_ || pool_->n_blocks() != plan.n_blocks || pool_->scratch_bytes() < scratch_bytes) {
         pool_.reset();
         pool_ = std::make_unique<BlockPool>(plan.n_blocks, scratch_bytes);
@@ -140,6 +146,16 @@ void CpuDevice::start_steps(const device::KernelArgs& args, std::int32_t first, 
 void CpuDevice::run_token(const device::KernelArgs& args, Dispatch dispatch) {
     if (dispatch == Dispatch::persistent) throw DeviceError("run_token is for graph and launch dispatch");
     start_steps(args, 0, device::n_steps(args.config));
+}
+
+void CpuDevice::run_prefill(const device::PrefillChunk& chunk, std::span<const device::PrefillStep> steps) {
+    BlockPool& pool = idle_pool(chunk.model.plan, device::cpu::prefill_scratch_bytes(chunk.model.config));
+    resident_ = false;
+    pool.start(static_cast<std::int32_t>(steps.size()),
+               [chunk, steps = std::vector(steps.begin(), steps.end()), n_blocks = pool.n_blocks()](
+                   std::int32_t step, std::int32_t block, void* scratch) {
+                   device::cpu::run_prefill(chunk, steps[static_cast<std::size_t>(step)], block, n_blocks, scratch);
+               });
 }
 
 void CpuDevice::synchronize() {
