@@ -64,7 +64,7 @@ std::span<const PreTokenizerDefinition> pretokenizer_table() {
          .patterns = {llama3_words},
          .ignore_merges = true,
          .add_bos = true},
-        {.name = "qwen2", .aliases = {}, .patterns = {qwen2_words}},
+        {.name = "qwen2", .aliases = {"deepseek-r1-qwen"}, .patterns = {qwen2_words}},
         {.name = "smollm", .aliases = {}, .patterns = {R"(\p{N})", gpt2_words}},
         {.name = "tekken", .aliases = {}, .patterns = {tekken_words}, .ignore_merges = true, .add_bos = true},
         {.name = "deepseek-llm",

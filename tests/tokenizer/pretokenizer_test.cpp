@@ -36,7 +36,8 @@ TEST_CASE("a name or any of its aliases finds a pre-tokenizer, another name none
     CHECK(find_pretokenizer("llama-bpe") == find_pretokenizer("llama-v3"));
     CHECK(find_pretokenizer("gpt2") == nullptr);
     CHECK(find_pretokenizer("") == nullptr);
-    CHECK(known_pretokenizers() == "default, gpt-2, llama-bpe (llama3, llama-v3), qwen2, smollm, tekken, deepseek-llm");
+    CHECK(known_pretokenizers() ==
+          "default, gpt-2, llama-bpe (llama3, llama-v3), qwen2 (deepseek-r1-qwen), smollm, tekken, deepseek-llm");
 }
 
 TEST_CASE("the words of a text are the text, whatever it is") {
