@@ -89,10 +89,11 @@ void make(gguf::BlockQ8_0& block, float deviation, RandomBits& random) {
 // Scales from 32 to 63 and minima within two of them, so that a reader that mixes them up is found out.
 gguf::PackedScalesK make_scales(RandomBits& random) {
     gguf::PackedScalesK packed{};
+    constexpr int differences[] = {-2, -1, 1, 2};
     std::uint64_t bits = random.next();
     for (int i = 0; i < 8; ++i, bits >>= 8) {
-        const unsigned scale = 32 + (bits & 31);
-        const unsigned minimum = std::min<unsigned>(scale - 2 + ((bits >> 5) & 3), 63);
+        const int scale = 32 + static_cast<int>(bits & 31);
+        const int minimum = std::min(scale + differences[(bits >> 5) & 3], 63);
         if (i < 4) {
             packed.bytes[i] = static_cast<std::uint8_t>(packed.bytes[i] | scale);
             packed.bytes[i + 4] = static_cast<std::uint8_t>(packed.bytes[i + 4] | minimum);
