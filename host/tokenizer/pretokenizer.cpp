@@ -12,8 +12,8 @@
 namespace vigil {
 namespace {
 
-// Backtracking steps that one match may take. A word of 1 MB in the costliest pattern (tekken, all capitals) takes
-// about two per character; whoever needs more than this is caught in a pattern that explodes.
+// Backtracking steps that one match may take: hundreds for each byte of a word of 1 MB, and an end within a second for
+// a pattern that explodes.
 constexpr std::uint32_t match_limit = 200'000'000;
 constexpr std::uint32_t heap_limit_kib = 512 * 1024;  // for the interpreter, where JIT ran out of stack
 
@@ -23,8 +23,8 @@ std::string pcre2_message(int code) {
     return {text.begin(), std::find(text.begin(), text.end(), PCRE2_UCHAR{0})};
 }
 
-// PCRE2's \s counts U+180E and misses nothing else of Unicode's White_Space; the engines that the published patterns
-// were written for go by White_Space exactly, so that is what the patterns get.
+// PCRE2's \s is Unicode's White_Space and U+180E. The engines that the published patterns were written for leave that
+// one out, so \s and \S are spelled out.
 std::string with_unicode_white_space(std::string_view pattern) {
     std::string out;
     for (std::size_t i = 0; i < pattern.size(); ++i) {

@@ -1,8 +1,7 @@
 // The pre-tokenizers that vigil knows. A new one is a row here; docs/tokenizer.md says how to test it.
 //
 // The patterns are those published with the models (tokenizer.json: Split, Digits and ByteLevel), except `default`,
-// which is what llama.cpp does for a file that names no pre-tokenizer. Whatever a pattern leaves unmatched is a word
-// too, so that GPT-2's last alternative `\s+` may be left out where only one blank can remain.
+// which is what llama.cpp does for a file that names no pre-tokenizer.
 #include <algorithm>
 
 #include "host/tokenizer/pretokenizer.h"
@@ -46,9 +45,6 @@ constexpr std::string_view deepseek_letters =
     R"(]+)";
 constexpr std::string_view deepseek_punctuation =
     R"(\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3000}-\x{3002}]+)";
-// Published as \s+$. Looking back first gives the same matches, since the leftmost blank of the last run wins anyway,
-// and spares a search from every blank of a run that is not the last.
-constexpr std::string_view deepseek_last_blanks = R"((?<!\s)\s+$)";
 constexpr std::string_view deepseek_east_asian = R"([\x{4E00}-\x{9FA5}\x{0800}-\x{4E00}\x{AC00}-\x{D7FF}]+)";
 
 }  // namespace
@@ -69,8 +65,7 @@ std::span<const PreTokenizerDefinition> pretokenizer_table() {
         {.name = "tekken", .aliases = {}, .patterns = {tekken_words}, .ignore_merges = true, .add_bos = true},
         {.name = "deepseek-llm",
          .aliases = {},
-         .patterns = {R"([\r\n])", deepseek_letters, deepseek_punctuation, deepseek_last_blanks, deepseek_east_asian,
-                      R"(\p{N})"}},
+         .patterns = {R"([\r\n])", deepseek_letters, deepseek_punctuation, R"(\s+$)", deepseek_east_asian, R"(\p{N})"}},
     };
     return table;
 }

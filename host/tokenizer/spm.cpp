@@ -1,6 +1,5 @@
 #include "host/tokenizer/spm.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <queue>
 
@@ -34,9 +33,7 @@ struct WorseCandidate {
 }  // namespace
 
 Spm::Spm(TextIndex pieces, std::vector<float> scores, const std::array<Token, 256>& byte_tokens)
-    : pieces_(std::move(pieces)), scores_(std::move(scores)), byte_tokens_(byte_tokens) {
-    for (const auto& [text, token] : pieces_) longest_ = std::max(longest_, text.size());
-}
+    : pieces_(std::move(pieces)), scores_(std::move(scores)), byte_tokens_(byte_tokens) {}
 
 void Spm::encode(std::string_view text, std::vector<Token>& out) const {
     std::vector<Symbol> symbols;
@@ -56,7 +53,6 @@ void Spm::encode(std::string_view text, std::vector<Token>& out) const {
     const auto consider = [&](std::uint32_t left, std::uint32_t right) {
         if (left == none || right == none) return;
         const std::uint32_t length = symbols[left].length + symbols[right].length;
-        if (length > longest_) return;
         const Token token = find_text(pieces_, text.substr(symbols[left].offset, length));
         if (token != no_token) queue.push({scores_[static_cast<std::size_t>(token)], left, right, length});
     };

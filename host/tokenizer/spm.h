@@ -3,7 +3,6 @@
 #pragma once
 
 #include <array>
-#include <cstddef>
 #include <string_view>
 #include <vector>
 
@@ -25,7 +24,6 @@ class Spm {
     TextIndex pieces_;
     std::vector<float> scores_;
     std::array<Token, 256> byte_tokens_;
-    std::size_t longest_ = 0;  // bytes of the longest piece: longer text need not be looked up
 };
 
 }  // namespace vigil

@@ -1,6 +1,8 @@
 // The BPE rules, on a vocabulary small enough to follow by hand, and round trips through the golden vocabularies.
+#include <atomic>
 #include <doctest/doctest.h>
 #include <random>
+#include <thread>
 
 #include "host/tokenizer/pretokenizer.h"
 #include "host/tokenizer/utf8.h"
@@ -77,6 +79,24 @@ TEST_CASE("BOS is added where the file or the pre-tokenizer asks for it, and the
     CHECK(Tokenizer::from_spec(spec).encode("") == Ids{261, 261});
     spec.add_bos_token = false;
     CHECK(Tokenizer::from_spec(spec, "llama-bpe").encode("h") == Ids{'h', 261});
+}
+
+TEST_CASE("several threads may encode with one tokenizer at once") {
+    const Tokenizer tokenizer = load_vocabulary("llama-bpe");
+    std::vector<Ids> expected;
+    for (const std::string& text : golden_texts()) expected.push_back(tokenizer.encode(text));
+    std::atomic<int> wrong = 0;
+    {
+        std::vector<std::jthread> threads;
+        for (int t = 0; t < 4; ++t) {
+            threads.emplace_back([&] {
+                for (std::size_t i = 0; i < expected.size(); ++i) {
+                    if (tokenizer.encode(golden_texts()[i]) != expected[i]) ++wrong;
+                }
+            });
+        }
+    }
+    CHECK(wrong == 0);
 }
 
 TEST_CASE("decoding what was encoded gives the text back, for random UTF-8 under every pre-tokenizer") {

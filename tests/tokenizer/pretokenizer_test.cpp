@@ -57,8 +57,14 @@ TEST_CASE("the words of a text are the text, whatever it is") {
 }
 
 TEST_CASE("U+180E is no white space, as Unicode has it") {
-    CHECK(split("gpt-2", "a \u180E") == Words{"a", " \u180E"});
+    CHECK(split("gpt-2", "a\u180E!") == Words{"a", "\u180E!"});
     CHECK(split("gpt-2", "a\u00A0\u00A0b") == Words{"a", "\u00A0", "\u00A0", "b"});
+}
+
+TEST_CASE("$ is the end of the text, not a line end before it") {
+    const PreTokenizerDefinition trailing{.name = "trailing", .aliases = {}, .patterns = {" +$"}};
+    CHECK(PreTokenizer(trailing).split("a  ") == Words{"a", "  "});
+    CHECK(PreTokenizer(trailing).split("a  \n") == Words{"a  \n"});
 }
 
 TEST_CASE("a pattern that does not compile is refused with its place") {
