@@ -52,6 +52,8 @@ class Harness {
 
     // All events that have arrived since the last call.
     std::vector<ring::TokenEvent> take_events();
+    // How many those were so far: the ring index of the next.
+    std::uint32_t events_taken() const noexcept { return n_events_; }
 
     // Copies from and to device memory, complete on return.
     std::vector<float> read(const float* from, int n) const;

@@ -1,0 +1,105 @@
+// The same bits, not just the same tokens, for any number of blocks and in every dispatch mode.
+#include <doctest/doctest.h>
+#include <random>
+
+#include "ringbuf/ordering.h"
+#include "tests/phases/test_model.h"
+#include "tests/reference/harness.h"
+
+using namespace vigil;
+using namespace vigil::phases;
+using host::Dispatch;
+using reference::Harness;
+
+namespace {
+
+constexpr int kPrompt = 150;  // long enough that the KV length is cut into parts
+constexpr int kNewTokens = 24;
+
+// All that a run leaves behind, as bits.
+struct Outcome {
+    std::vector<std::int32_t> tokens;
+    std::vector<std::uint32_t> logprobs, logits, residual;
+    std::vector<std::uint16_t> keys, values;
+    bool operator==(const Outcome&) const = default;
+};
+
+std::vector<std::uint32_t> bits_of(const std::vector<float>& values) {
+    std::vector<std::uint32_t> bits;
+    for (const float value : values) bits.push_back(ring::float_bits(value));
+    return bits;
+}
+
+Outcome generate(Harness& harness, Dispatch dispatch, std::uint64_t seed = 7) {
+    std::mt19937 random(3);
+    std::vector<std::int32_t> prompt(kPrompt);
+    for (auto& token : prompt)
+        token = static_cast<std::int32_t>(random() % static_cast<unsigned>(harness.config().vocab_size));
+    auto job = harness.make_job(prompt, 0, kNewTokens);
+    job.sampling = {};
+    job.sampling.seed = seed;
+    job.sampling.repeat_penalty = 1.1f;
+    Outcome outcome;
+    for (const auto& event : harness.run(job, prompt, dispatch)) {
+        if (event.kind != ring::EventKind::kToken) continue;
+        outcome.tokens.push_back(event.token);
+        outcome.logprobs.push_back(ring::float_bits(event.logprob));
+    }
+    const auto& act = harness.args().act;
+    outcome.logits = bits_of(harness.read(act.logits, harness.config().vocab_size));
+    outcome.residual = bits_of(harness.read(act.residual, harness.config().dim));
+    outcome.keys = harness.read_keys();
+    outcome.values = harness.read_values();
+    return outcome;
+}
+
+synth::ModelSpec spec() {
+    auto spec = small_spec("qwen3");
+    spec.n_heads = 6;
+    spec.vocab_size = 1000;
+    return spec;
+}
+
+Outcome run_once(const gguf::File& file, Dispatch dispatch, int n_blocks) {
+    Harness harness(file, reference::test_device(), {.n_blocks = n_blocks, .max_kv_splits = 4});
+    return generate(harness, dispatch);
+}
+
+}  // namespace
+
+TEST_CASE("any number of blocks gives the same bits") {
+    const TestModel model(spec());
+    const Outcome one = run_once(model.file(), Dispatch::launch, 1);
+    CHECK(one.tokens.size() == kNewTokens);
+    for (const int n_blocks : {2, 3, 5, 8}) {
+        CAPTURE(n_blocks);
+        CHECK((run_once(model.file(), Dispatch::launch, n_blocks) == one));
+    }
+}
+
+TEST_CASE("any number of blocks gives the same bits in the resident loop") {
+    const TestModel model(spec());
+    const Outcome one = run_once(model.file(), Dispatch::persistent, 1);
+    for (const int n_blocks : {2, 3, 5, 8}) {
+        CAPTURE(n_blocks);
+        CHECK((run_once(model.file(), Dispatch::persistent, n_blocks) == one));
+    }
+}
+
+TEST_CASE("persistent, graph and launch dispatch give the same bits") {
+    const TestModel model(spec());
+    const Outcome launch = run_once(model.file(), Dispatch::launch, 2);
+    CHECK(launch.tokens.size() == kNewTokens);
+    CHECK((run_once(model.file(), Dispatch::graph, 2) == launch));
+    CHECK((run_once(model.file(), Dispatch::persistent, 2) == launch));
+}
+
+TEST_CASE("jobs one after another on the same memory repeat themselves, whatever ran between") {
+    const TestModel model(spec());
+    Harness harness(model.file(), reference::test_device(), {.n_blocks = 2});
+    const Outcome first = generate(harness, Dispatch::launch);
+    const Outcome other = generate(harness, Dispatch::persistent, 8);
+    CHECK(other.tokens != first.tokens);
+    CHECK((generate(harness, Dispatch::persistent) == first));
+    CHECK((generate(harness, Dispatch::launch) == first));
+}
