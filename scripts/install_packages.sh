@@ -12,7 +12,7 @@ build=(
     doctest-dev libbenchmark-dev                          # tests and benchmarks
     python3 ca-certificates                               # the structure test; the model's download
 )
-check=(clang-format-14 clang-tidy-14)
+check=(clang-format-14 clang-tidy-16)
 
 wanted=()
 for group in "${@:-build}"; do

@@ -1,14 +1,15 @@
 #!/bin/bash
 # Runs clang-tidy (.clang-tidy) over the C++ sources: all of them, or those named, or with --changed those that differ
-# from the last commit. nvcc's own sources are left out: clang-tidy 14 does not know CUDA 13.
+# from the last commit. nvcc's own sources are left out: clang does not know CUDA 13. (Version 16, since 14 misreads
+# C++20 that g++ 12 accepts.)
 #   scripts/lint.sh [--changed | FILE…]
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-clang_tidy=$(command -v clang-tidy-14 || true)
+clang_tidy=$(command -v clang-tidy-16 || true)
 if [ -z "$clang_tidy" ]; then
     "$ROOT/scripts/install_packages.sh" build check
-    clang_tidy=clang-tidy-14
+    clang_tidy=clang-tidy-16
 fi
 cd "$ROOT"
 # The flags are those of the last scripts/build.sh.
@@ -34,17 +35,13 @@ if [ -z "${files[*]}" ]; then
 fi
 
 say "clang-tidy over ${#files[@]} files"
-# Only errors in the project's own files count: clang 14 stumbles over some of libstdc++ 12's ranges, which g++ accepts.
+# A file's findings are printed together; xargs goes on after a file that fails, and fails at the end.
 lint_one() {
-    local output status=0
-    output=$("$clang_tidy" --quiet -p "$build" "$1" 2>&1) || status=$?
-    if [ $status -gt 1 ] || grep -q "^$ROOT/.* error: " <<<"$output" ||
-        { [ $status -ne 0 ] && ! grep -q ' error: ' <<<"$output"; }; then
-        printf '%s\n%s: clang-tidy ends with %s\n' "$output" "$1" "$status"
-        return 1
-    fi
+    local output
+    output=$("$clang_tidy" --quiet -p "$build" "$1" 2>&1) || { printf '%s\n' "$output" && return 1; }
 }
 export -f lint_one
-export clang_tidy build ROOT
+export clang_tidy build
+# shellcheck disable=SC2016  # expanded by the inner bash
 printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "${VIGIL_JOBS:-$(nproc)}" bash -c 'lint_one "$0"'
 say 'lint: clean'
