@@ -1,0 +1,62 @@
+// Plans: pure arithmetic on a machine's limits.
+#include "host/grid_plan.h"
+
+#include <doctest/doctest.h>
+
+#include "host/device.h"
+#include "tests/host/model_file.h"
+
+namespace vigil::host {
+namespace {
+
+using test::message_of;
+
+device::ModelConfig with_kv_heads(std::int32_t n) {
+    device::ModelConfig c;
+    c.n_kv_heads = n;
+    return c;
+}
+
+constexpr GpuLimits kH200{132, 232448, 512};
+constexpr GpuLimits kM40{24, 49152, 512};
+
+TEST_CASE("a GPU gets one block per multiprocessor, with the shared memory the phases want") {
+    const device::GridPlan plan = plan_gpu(with_kv_heads(8), {10000, 60000}, kH200, 0);
+    CHECK(plan.n_blocks == 132);
+    CHECK(plan.n_threads == 512);
+    CHECK(plan.shared_bytes == 60000);
+    CHECK(plan.max_kv_splits == 17);
+}
+
+TEST_CASE("the KV length is cut for all blocks, within bounds") {
+    CHECK(plan_gpu(with_kv_heads(1), {1, 1}, kH200, 0).max_kv_splits == 64);
+    CHECK(plan_gpu(with_kv_heads(200), {1, 1}, kH200, 0).max_kv_splits == 1);
+    CHECK(plan_gpu(with_kv_heads(8), {1, 1}, kH200, 16).max_kv_splits == 2);
+}
+
+TEST_CASE("a small GPU gives what shared memory it has, or is refused with the numbers") {
+    CHECK(plan_gpu(with_kv_heads(8), {10000, 60000}, kM40, 0).shared_bytes == 49152);
+    const std::string text = message_of<DeviceError>([] { plan_gpu(with_kv_heads(8), {50000, 60000}, kM40, 0); });
+    CHECK(text.find("50000") != std::string::npos);
+    CHECK(text.find("49152") != std::string::npos);
+}
+
+TEST_CASE("more blocks than multiprocessors are refused, since they would not all be resident") {
+    const std::string text = message_of<DeviceError>([] { plan_gpu(with_kv_heads(8), {1, 1}, kM40, 25); });
+    CHECK(text.find("25") != std::string::npos);
+    CHECK(text.find("24") != std::string::npos);
+}
+
+TEST_CASE("the CPU cuts the KV length the same way for any number of threads") {
+    const device::GridPlan one = plan_cpu({100, 5000}, 1);
+    const device::GridPlan many = plan_cpu({100, 5000}, 64);
+    CHECK(one.max_kv_splits == many.max_kv_splits);
+    CHECK(many.n_blocks == 64);
+    CHECK(many.n_threads == 1);
+    CHECK(many.shared_bytes == 5000);
+    CHECK_THROWS_AS(plan_cpu({100, 5000}, 0), DeviceError);
+    CHECK_THROWS_AS(plan_cpu({100, 5000}, 100000), DeviceError);
+}
+
+}  // namespace
+}  // namespace vigil::host
