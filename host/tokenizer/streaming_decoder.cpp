@@ -1,3 +1,4 @@
+// StreamingDecoder: tokens in, whole characters out.
 #include "host/tokenizer/tokenizer.h"
 #include "host/tokenizer/utf8.h"
 

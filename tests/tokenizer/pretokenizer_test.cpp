@@ -1,3 +1,4 @@
+// Where the pre-tokenizers cut, and what the class does with patterns that are broken or explode.
 #include "host/tokenizer/pretokenizer.h"
 
 #include <doctest/doctest.h>

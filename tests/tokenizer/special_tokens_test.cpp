@@ -1,3 +1,4 @@
+// Cutting special tokens out of a text.
 #include "host/tokenizer/special_tokens.h"
 
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// UTF-8 sequences over all of Unicode, and the alphabet of byte-level vocabularies.
 #include "host/tokenizer/utf8.h"
 
 #include <doctest/doctest.h>
