@@ -273,9 +273,9 @@ TEST_CASE("a file cut inside a field names the field") {
         {11, {"ends inside the tensor count", "at byte 8"}},
         {20, {"tensor count 2 cannot be true: the file has only 4 more bytes"}},
     };
-    for (const auto& [size, expected] : cuts) {
-        CAPTURE(size);
-        check_refusal(folder.write("cut.gguf", bytes.substr(0, size)), expected);
+    for (const auto& cut : cuts) {
+        CAPTURE(cut.first);
+        check_refusal(folder.write("cut.gguf", bytes.substr(0, cut.first)), cut.second);
     }
 }
 

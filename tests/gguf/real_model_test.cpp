@@ -97,17 +97,17 @@ TEST_CASE("the real model's tensors unpack to the reference's weights") {
          1,
          {1038.33203125, 1921.7355499267578, 1.7578125f, 1.984375f}},
     };
-    for (const auto& [name, type, cols, rows, expected] : cases) {
-        CAPTURE(name);
-        const auto& tensor = file.require_tensor(name);
-        CHECK(tensor.type == type);
-        CHECK(tensor.cols() == cols);
-        CHECK(tensor.rows() == rows);
+    for (const auto& test : cases) {
+        CAPTURE(test.name);
+        const auto& tensor = file.require_tensor(test.name);
+        CHECK(tensor.type == test.type);
+        CHECK(tensor.cols() == test.cols);
+        CHECK(tensor.rows() == test.rows);
         const auto found = sums(tensor);
         // NumPy adds in another order.
-        CHECK(found.sum == doctest::Approx(expected.sum).epsilon(1e-10));
-        CHECK(found.squares == doctest::Approx(expected.squares).epsilon(1e-10));
-        CHECK(found.first == expected.first);
-        CHECK(found.last == expected.last);
+        CHECK(found.sum == doctest::Approx(test.expected.sum).epsilon(1e-10));
+        CHECK(found.squares == doctest::Approx(test.expected.squares).epsilon(1e-10));
+        CHECK(found.first == test.expected.first);
+        CHECK(found.last == test.expected.last);
     }
 }
