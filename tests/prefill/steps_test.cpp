@@ -1,0 +1,222 @@
+// Single steps of prefill on the device under test, against plain loops in double.
+#include <cmath>
+#include <cstdint>
+#include <doctest/doctest.h>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "device/launch.h"
+#include "device/prefill_launch.h"
+#include "host/gguf/float16.h"
+#include "tests/reference/harness.h"
+
+namespace {
+
+using vigil::device::PrefillChunk;
+using vigil::device::PrefillOp;
+using vigil::device::PrefillStep;
+using vigil::device::TensorFormat;
+using vigil::gguf::half_to_float;
+using vigil::reference::test_device;
+
+// Memory on the device under test with the lifetime of a test.
+template <class T>
+class DeviceArray {
+   public:
+    explicit DeviceArray(const std::vector<T>& values) : size_(values.size()) {
+        data_ = static_cast<T*>(test_device().allocate(size_ * sizeof(T)));
+        test_device().upload(data_, values.data(), size_ * sizeof(T));
+        test_device().flush_uploads();
+    }
+    ~DeviceArray() { test_device().release(data_); }
+    DeviceArray(const DeviceArray&) = delete;
+    DeviceArray& operator=(const DeviceArray&) = delete;
+
+    T* get() const { return data_; }
+    std::vector<T> read() const {
+        std::vector<T> values(size_);
+        test_device().download(values.data(), data_, size_ * sizeof(T));
+        return values;
+    }
+
+   private:
+    std::size_t size_;
+    T* data_;
+};
+
+std::vector<float> random_floats(std::size_t n, unsigned seed, float spread = 1.0f) {
+    std::mt19937 generator(seed);
+    std::normal_distribution<float> distribution(0.0f, spread);
+    std::vector<float> values(n);
+    for (float& v : values) v = distribution(generator);
+    return values;
+}
+
+void run(PrefillChunk chunk, const PrefillStep& step, int n_blocks = 2) {
+    chunk.model.plan.n_blocks = n_blocks;
+    test_device().run_prefill(chunk, {&step, 1});
+    test_device().synchronize();
+}
+
+struct Product {
+    std::vector<float> out;
+    double worst = 0.0;  // error relative to the sum of the magnitudes of the terms
+};
+
+constexpr int kStridePadding = 3;
+constexpr float kUntouched = -77.0f;
+
+// out (+)= x · wᵀ by the step under test, judged against double.
+Product multiply(TensorFormat format, int n_tokens, int rows, int cols, bool add, int n_blocks = 2) {
+    const auto encode = format == TensorFormat::kF16 ? vigil::gguf::float_to_half : vigil::gguf::float_to_bfloat16;
+    const auto decode = format == TensorFormat::kF16 ? half_to_float : vigil::gguf::bfloat16_to_float;
+    const auto size = [](int a, int b) { return static_cast<std::size_t>(a) * static_cast<std::size_t>(b); };
+    std::vector<std::uint16_t> weights;
+    for (const float v : random_floats(size(rows, cols), 1)) weights.push_back(encode(v));
+    const std::vector<float> inputs = random_floats(size(n_tokens, cols), 2);
+    const int stride = rows + kStridePadding;
+    std::vector<float> before = random_floats(size(n_tokens, stride), 3, 10.0f);
+    for (int t = 0; t < n_tokens; ++t)
+        for (int r = rows; r < stride; ++r) before[size(t, stride) + static_cast<std::size_t>(r)] = kUntouched;
+
+    const DeviceArray w(weights);
+    const DeviceArray x(inputs);
+    const DeviceArray out(before);
+    PrefillStep step;
+    step.op = PrefillOp::kGemm;
+    step.gemm = {.w = {.data = w.get(), .format = format, .rows = rows, .cols = cols},
+                 .x = x.get(),
+                 .out = out.get(),
+                 .out_stride = stride,
+                 .n_tokens = n_tokens,
+                 .add = add};
+    PrefillChunk chunk;
+    chunk.model.config.head_dim = 64;
+    run(chunk, step, n_blocks);
+
+    Product product{out.read()};
+    for (int t = 0; t < n_tokens; ++t)
+        for (int r = 0; r < stride; ++r) {
+            const std::size_t at = size(t, stride) + static_cast<std::size_t>(r);
+            if (r >= rows) {
+                if (product.out[at] != kUntouched) product.worst = 1e9;
+                continue;
+            }
+            double expected = add ? static_cast<double>(before[at]) : 0.0;
+            double magnitude = std::abs(expected);
+            for (int c = 0; c < cols; ++c) {
+                const double term = static_cast<double>(inputs[size(t, cols) + static_cast<std::size_t>(c)]) *
+                                    static_cast<double>(decode(weights[size(r, cols) + static_cast<std::size_t>(c)]));
+                expected += term;
+                magnitude += std::abs(term);
+            }
+            const double error = std::abs(static_cast<double>(product.out[at]) - expected) / magnitude;
+            if (!(error <= product.worst)) product.worst = error;
+        }
+    return product;
+}
+
+constexpr double kProductTolerance = 2e-6;
+
+struct InstructionSet {
+    explicit InstructionSet(const char* name) : before_(vigil::device::cpu::isa()) {
+        available = vigil::device::cpu::select_isa(name);
+    }
+    ~InstructionSet() { vigil::device::cpu::select_isa(before_.c_str()); }
+    InstructionSet(const InstructionSet&) = delete;
+    InstructionSet& operator=(const InstructionSet&) = delete;
+    bool available;
+
+   private:
+    std::string before_;
+};
+
+}  // namespace
+
+TEST_CASE("a GEMM of any size agrees with a product in double and touches nothing beside it") {
+    for (const int n_tokens : {1, 7, 64, 65})
+        for (const int rows : {1, 63, 576})
+            for (const int cols : {64, 576, 896, 1536}) {
+                CAPTURE(n_tokens);
+                CAPTURE(rows);
+                CAPTURE(cols);
+                CHECK(multiply(TensorFormat::kF16, n_tokens, rows, cols, false).worst < kProductTolerance);
+            }
+}
+
+TEST_CASE("a GEMM takes columns that are no multiple of its depth, down to eight") {
+    for (const int cols : {8, 24, 264, 520}) {
+        CAPTURE(cols);
+        CHECK(multiply(TensorFormat::kF16, 33, 40, cols, false).worst < kProductTolerance);
+    }
+}
+
+TEST_CASE("a GEMM takes more tokens than a tile holds") {
+    CHECK(multiply(TensorFormat::kF16, 513, 24, 64, true).worst < kProductTolerance);
+}
+
+TEST_CASE("a GEMM reads BF16 weights") {
+    CHECK(multiply(TensorFormat::kBF16, 65, 63, 576, false).worst < kProductTolerance);
+}
+
+TEST_CASE("a GEMM adds to what is there when told to") {
+    CHECK(multiply(TensorFormat::kF16, 65, 63, 576, true).worst < kProductTolerance);
+    CHECK(multiply(TensorFormat::kBF16, 7, 576, 896, true).worst < kProductTolerance);
+}
+
+TEST_CASE("a GEMM gives the same bits on any number of blocks") {
+    const auto one = multiply(TensorFormat::kF16, 65, 63, 576, true, 1).out;
+    for (const int n_blocks : {2, 3, 7}) CHECK(multiply(TensorFormat::kF16, 65, 63, 576, true, n_blocks).out == one);
+}
+
+TEST_CASE("every instruction set's GEMM is right") {
+    for (const char* name : {"avx2", "baseline"}) {
+        const InstructionSet isa(name);
+        if (!isa.available) {
+            MESSAGE("this CPU or build has no " << std::string(name));
+            continue;
+        }
+        CAPTURE(std::string(name));
+        CHECK(multiply(TensorFormat::kF16, 65, 63, 576, true).worst < kProductTolerance);
+        CHECK(multiply(TensorFormat::kBF16, 7, 16, 264, false).worst < kProductTolerance);
+    }
+}
+
+TEST_CASE("inputs for an FP16 GEMM are the FP32 ones rounded, and finite ones stay finite") {
+    constexpr int kTokens = 3, kFfn = 24;
+    auto gate = random_floats(kTokens * kFfn, 4, 3.0f);
+    auto up = random_floats(kTokens * kFfn, 5, 3.0f);
+    gate[5] = 400.0f;
+    up[5] = 400.0f;  // 160,000: beyond FP16
+    gate[6] = 400.0f;
+    up[6] = -400.0f;
+    const DeviceArray gates(gate);
+    const DeviceArray ups(up);
+    const DeviceArray single(std::vector<float>(kTokens * kFfn));
+    const DeviceArray half(std::vector<std::uint16_t>(kTokens * kFfn));
+    PrefillChunk chunk;
+    chunk.model.config.ffn_dim = kFfn;
+    chunk.model.config.head_dim = 64;
+    chunk.n_tokens = kTokens;
+    chunk.buffers.gate = gates.get();
+    chunk.buffers.up = ups.get();
+    PrefillStep step;
+    step.op = PrefillOp::kSwiglu;
+    chunk.buffers.x = single.get();
+    run(chunk, step);
+    chunk.buffers.x = half.get();
+    chunk.half_inputs = true;
+    run(chunk, step);
+
+    const auto singles = single.read();
+    const auto halves = half.read();
+    for (std::size_t i = 0; i < singles.size(); ++i) {
+        const double g = static_cast<double>(gate[i]);
+        CHECK(static_cast<double>(singles[i]) ==
+              doctest::Approx(g / (1.0 + std::exp(-g)) * static_cast<double>(up[i])).epsilon(1e-5));
+        if (i != 5 && i != 6) CHECK(halves[i] == vigil::gguf::float_to_half(singles[i]));
+    }
+    CHECK(half_to_float(halves[5]) == 65504.0f);
+    CHECK(half_to_float(halves[6]) == -65504.0f);
+}
