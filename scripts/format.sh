@@ -12,7 +12,8 @@ cd "$ROOT"
 mapfile -t files < <(git ls-files '*.h' '*.cpp' '*.cuh' '*.cu')
 if [ "${1:-}" = --check ]; then
     "$clang_format" --dry-run -Werror "${files[@]}"
+    say "format: ${#files[@]} files are clean"
 else
     "$clang_format" -i "${files[@]}"
+    say "format: ${#files[@]} files"
 fi
-say "${#files[@]} files ${1:+checked}${1:-formatted}"
