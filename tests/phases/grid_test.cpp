@@ -31,7 +31,7 @@ void check(const gguf::File& file, const CheckOptions& options, Deviations& wors
 
 }  // namespace
 
-TEST_CASE("phases agree with the oracle for every head size and number of queries per key") {
+TEST_CASE("[full] phases agree with the oracle for every head size and number of queries per key") {
     Deviations worst;
     for (const std::uint32_t head_dim : {64u, 80u, 96u, 128u, 256u}) {
         // Queries per key: 1, 2, 3, 4, 7, 8; the last two have one key head for all.
@@ -46,7 +46,7 @@ TEST_CASE("phases agree with the oracle for every head size and number of querie
     report("head sizes and counts", worst);
 }
 
-TEST_CASE("phases agree with the oracle for every context length") {
+TEST_CASE("[full] phases agree with the oracle for every context length") {
     Deviations worst;
     for (const Heads heads : {Heads{4, 2}, {7, 1}}) {
         const TestModel model(spec_of(heads, heads.n_kv_heads == 1 ? 80 : 64));

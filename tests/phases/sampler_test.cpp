@@ -213,7 +213,7 @@ void stretch_logits(const std::string& name, std::vector<std::byte>& data) {
 
 }  // namespace
 
-TEST_CASE("draws follow the exact distribution, over seeds and over positions") {
+TEST_CASE("[full] draws follow the exact distribution, over seeds and over positions") {
     const TestModel model(spec());
     for (const auto& [name, params] : parameter_sets()) {
         CAPTURE(name);
@@ -228,7 +228,7 @@ TEST_CASE("draws follow the exact distribution, over seeds and over positions") 
     }
 }
 
-TEST_CASE("the chi-square test would notice a wrong temperature") {
+TEST_CASE("[full] the chi-square test would notice a wrong temperature") {
     const TestModel model(spec());
     Sampler sampler(model.file(), plain(1.0f));
     Sampler warmer(model.file(), plain(1.2f));
@@ -295,7 +295,7 @@ TEST_CASE("among equal logits greedy takes the lowest token id") {
     CHECK(greedy.draw(1).token == best);
 }
 
-TEST_CASE("equal logits are drawn equally often and never break a filter") {
+TEST_CASE("[full] equal logits are drawn equally often and never break a filter") {
     const TestModel model(spec(), {.edit = pair_rows});
     auto params = plain(1.0f);
     params.top_k = 6;
@@ -310,7 +310,7 @@ TEST_CASE("equal logits are drawn equally often and never break a filter") {
         CHECK(tied.draw(seed).token / 2 == reference::argmax(tied.logits()) / 2);
 }
 
-TEST_CASE("logits of hundreds give finite log-probabilities and still the exact distribution") {
+TEST_CASE("[full] logits of hundreds give finite log-probabilities and still the exact distribution") {
     const TestModel model(spec(), {.edit = stretch_logits});
     for (const float temperature : {1.0f, 100.0f, 0.01f}) {
         CAPTURE(temperature);

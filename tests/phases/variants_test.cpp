@@ -7,7 +7,7 @@
 using namespace vigil;
 using namespace vigil::phases;
 
-TEST_CASE("phases agree with the oracle for every tensor type and architecture") {
+TEST_CASE("[full] phases agree with the oracle for every tensor type and architecture") {
     Deviations worst;
     for (const char* type : {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"}) {
         for (const char* architecture : {"llama", "qwen2", "qwen3"}) {
@@ -32,7 +32,7 @@ TEST_CASE("phases agree with the oracle when the output matrix is not the embedd
     report("untied output", d);
 }
 
-TEST_CASE("RoPE agrees with the oracle for every scaling, below and above the original context") {
+TEST_CASE("[full] RoPE agrees with the oracle for every scaling, below and above the original context") {
     Deviations worst;
     using synth::RopeScaling;
     for (const auto scaling : {RopeScaling::none, RopeScaling::linear, RopeScaling::llama3, RopeScaling::yarn}) {
@@ -67,4 +67,17 @@ TEST_CASE("RoPE turns only the leading part of a head where the model says so") 
         worst.merge(d);
     }
     report("partial RoPE", worst);
+}
+
+TEST_CASE("phases agree with the oracle for every architecture") {
+    Deviations worst;
+    for (const char* architecture : {"llama", "qwen2", "qwen3"}) {
+        CAPTURE(architecture);
+        auto spec = small_spec(architecture);
+        spec.type = "BF16";
+        const Deviations d = compare_two_tokens(TestModel(spec).file(), {.context = 40});
+        check_limits(d);
+        worst.merge(d);
+    }
+    report("architectures", worst);
 }
