@@ -11,10 +11,10 @@
 namespace vigil::device {
 
 // How the weights of a matrix are stored in device memory.
-enum class TensorFormat : std::uint32_t { kF16 = 0, kBF16 = 1, kF32 = 2 };
+enum class TensorFormat : std::uint32_t { kF16 = 0, kBF16 = 1 };
 
-constexpr std::size_t bytes_per_weight(TensorFormat format) {
-    return format == TensorFormat::kF32 ? 4 : 2;
+constexpr std::size_t bytes_per_weight(TensorFormat) {
+    return 2;
 }
 
 // A matrix [rows, cols]; y = W x has rows outputs. Rows start on 16-byte boundaries (cols is a multiple of 8).

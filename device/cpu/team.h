@@ -45,8 +45,9 @@ struct CpuTeam {
     VIGIL_DEVICE
     float lane_max(float v, int = 1) const { return v; }
     template <class T>
-    VIGIL_DEVICE
-    T lane_exchange(T v, int) const { return v; }
+    VIGIL_DEVICE T lane_exchange(T v, int) const {
+        return v;
+    }
 
     VIGIL_DEVICE
     std::uint32_t fetch_add(std::uint32_t* p, std::uint32_t v) const {

@@ -39,8 +39,7 @@ struct AttentionTile {
 
 // One tile of query rows of one KV head.
 template <class M>
-VIGIL_DEVICE
-void attend_tile(M& m, const PrefillChunk& c, int layer, int kv_head, int first_row) {
+VIGIL_DEVICE void attend_tile(M& m, const PrefillChunk& c, int layer, int kv_head, int first_row) {
     const ModelConfig& config = c.model.config;
     const int head_dim = config.head_dim;
     const int per_group = config.n_heads / config.n_kv_heads;
@@ -141,8 +140,7 @@ void attend_tile(M& m, const PrefillChunk& c, int layer, int kv_head, int first_
 }
 
 template <class M>
-VIGIL_DEVICE
-void attention_chunk(M& m, const PrefillChunk& c, int layer) {
+VIGIL_DEVICE void attention_chunk(M& m, const PrefillChunk& c, int layer) {
     const ModelConfig& config = c.model.config;
     const AttentionTile tile(config.head_dim);
     const int tiles = (c.n_tokens * (config.n_heads / config.n_kv_heads) + tile.rows - 1) / tile.rows;

@@ -25,8 +25,7 @@ constexpr float kMaxHalf = 65504.0f;
 
 // x[at] = v, in the precision that the next GEMM takes.
 template <class M>
-VIGIL_DEVICE
-void put_input(const M& m, const PrefillChunk& c, std::size_t at, float v) {
+VIGIL_DEVICE void put_input(const M& m, const PrefillChunk& c, std::size_t at, float v) {
     if (c.half_inputs)
         static_cast<std::uint16_t*>(c.buffers.x)[at] = to_half(m.team, fminf(fmaxf(v, -kMaxHalf), kMaxHalf));
     else

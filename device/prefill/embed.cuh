@@ -9,8 +9,7 @@
 namespace vigil::device {
 
 template <class M>
-VIGIL_DEVICE
-void embed_chunk(M& m, const PrefillChunk& c) {
+VIGIL_DEVICE void embed_chunk(M& m, const PrefillChunk& c) {
     const int dim = c.model.config.dim;
     const Tensor& embedding = c.model.weights.token_embedding;
     for (int t = m.team.block(); t < c.n_tokens; t += m.team.n_blocks()) {

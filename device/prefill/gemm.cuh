@@ -10,8 +10,7 @@
 namespace vigil::device {
 
 template <class M>
-VIGIL_DEVICE
-void gemm_chunk(M& m, const GemmArgs& g) {
+VIGIL_DEVICE void gemm_chunk(M& m, const GemmArgs& g) {
     using Tile = GemmTile<typename M::Team>;
     const int token_tiles = (g.n_tokens + Tile::kTokens - 1) / Tile::kTokens;
     const int row_tiles = (g.w.rows + Tile::kRows - 1) / Tile::kRows;

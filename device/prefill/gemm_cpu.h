@@ -19,8 +19,7 @@ struct GemmTile<CpuTeam<Isa>> {
 
 // panel[c][r] = w[row + r, begin + c] for n columns; rows past the matrix are zero.
 template <class Isa>
-VIGIL_DEVICE
-void unpack_panel(const CpuTeam<Isa>& team, const Tensor& w, int row, int begin, int n, float* panel) {
+VIGIL_DEVICE void unpack_panel(const CpuTeam<Isa>& team, const Tensor& w, int row, int begin, int n, float* panel) {
     constexpr int kRows = GemmTile<CpuTeam<Isa>>::kRows;
     for (int r = 0; r < kRows; ++r) {
         const bool inside = row + r < w.rows;
@@ -35,8 +34,7 @@ void unpack_panel(const CpuTeam<Isa>& team, const Tensor& w, int row, int begin,
 
 // out for tokens [token, token + kTokens) and weight rows [row, row + kRows), as far as they exist.
 template <class Isa>
-VIGIL_DEVICE
-void multiply_weights(const CpuTeam<Isa>& team, float* area, const GemmArgs& g, int token, int row) {
+VIGIL_DEVICE void multiply_weights(const CpuTeam<Isa>& team, float* area, const GemmArgs& g, int token, int row) {
     using Tile = GemmTile<CpuTeam<Isa>>;
     float* panel = area;
     float* edge = area + Tile::kRows * Tile::kDepth;

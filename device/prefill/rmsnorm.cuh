@@ -9,8 +9,7 @@
 namespace vigil::device {
 
 template <class M>
-VIGIL_DEVICE
-void rmsnorm_chunk(M& m, const PrefillChunk& c, const float* norm) {
+VIGIL_DEVICE void rmsnorm_chunk(M& m, const PrefillChunk& c, const float* norm) {
     const int dim = c.model.config.dim;
     for (int t = m.team.block(); t < c.n_tokens; t += m.team.n_blocks()) {
         const float* row = c.buffers.residual + row_offset(t, dim);

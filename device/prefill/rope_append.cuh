@@ -11,16 +11,15 @@
 namespace vigil::device {
 
 template <class M>
-VIGIL_DEVICE
-void add_bias(const M& m, float* x, const float* bias, int n) {
+VIGIL_DEVICE void add_bias(const M& m, float* x, const float* bias, int n) {
     if (bias == nullptr) return;
     for (int i = m.team.thread(); i < n; i += m.team.n_threads()) x[i] += bias[i];
 }
 
 // Rotates heads by the angles in `table` [rotary_dim / 2][sine, cosine].
 template <class M>
-VIGIL_DEVICE
-void rotate_by_table(const M& m, const ModelConfig& config, float* heads, int n_heads, const float* table) {
+VIGIL_DEVICE void rotate_by_table(const M& m, const ModelConfig& config, float* heads, int n_heads,
+                                  const float* table) {
     const int pairs = config.rotary_dim / 2;
     const bool interleaved = config.rope_kind == RopeKind::kInterleaved;
     for (int i = m.team.thread(); i < n_heads * pairs; i += m.team.n_threads()) {
@@ -32,8 +31,7 @@ void rotate_by_table(const M& m, const ModelConfig& config, float* heads, int n_
 }
 
 template <class M>
-VIGIL_DEVICE
-void rope_append_chunk(M& m, const PrefillChunk& c, int layer) {
+VIGIL_DEVICE void rope_append_chunk(M& m, const PrefillChunk& c, int layer) {
     const ModelConfig& config = c.model.config;
     const LayerWeights& w = c.model.weights.layers[layer];
     const bool needs_q = layer + 1 < config.n_layers;

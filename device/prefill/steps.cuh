@@ -11,8 +11,7 @@
 namespace vigil::device {
 
 template <PrefillOp Op, class M>
-VIGIL_DEVICE
-void run_prefill_op(M& m, const PrefillChunk& c, const PrefillStep& s) {
+VIGIL_DEVICE void run_prefill_op(M& m, const PrefillChunk& c, const PrefillStep& s) {
     if constexpr (Op == PrefillOp::kEmbed) embed_chunk(m, c);
     if constexpr (Op == PrefillOp::kNorm) rmsnorm_chunk(m, c, s.norm);
     if constexpr (Op == PrefillOp::kGemm) gemm_chunk(m, s.gemm);

@@ -10,8 +10,7 @@
 namespace vigil::device {
 
 template <class M>
-VIGIL_DEVICE
-void swiglu_chunk(M& m, const PrefillChunk& c) {
+VIGIL_DEVICE void swiglu_chunk(M& m, const PrefillChunk& c) {
     const std::size_t n = row_offset(c.n_tokens, c.model.config.ffn_dim);
     const std::size_t step = row_offset(m.team.n_blocks(), m.team.n_threads());
     for (std::size_t i = row_offset(m.team.block(), m.team.n_threads()) + static_cast<std::size_t>(m.team.thread());

@@ -12,8 +12,8 @@ constexpr int kTileVectors = 2;
 
 // c[Rows, 8 * Vectors] (+)= a[Rows, depth] · b[depth, 8 * Vectors]
 template <class Isa, int Rows, int Vectors>
-VIGIL_DEVICE
-void multiply_in_registers(const float* a, int lda, const float* b, int ldb, float* c, int ldc, int depth, bool add) {
+VIGIL_DEVICE void multiply_in_registers(const float* a, int lda, const float* b, int ldb, float* c, int ldc, int depth,
+                                        bool add) {
     typename Isa::Vector sum[Rows][Vectors];
     for (int r = 0; r < Rows; ++r)
         for (int v = 0; v < Vectors; ++v)
@@ -31,9 +31,8 @@ void multiply_in_registers(const float* a, int lda, const float* b, int ldb, flo
 }
 
 template <class Isa, int Vectors>
-VIGIL_DEVICE
-void multiply_columns(const float* a, int lda, const float* b, int ldb, float* c, int ldc, int rows, int depth,
-                      bool add) {
+VIGIL_DEVICE void multiply_columns(const float* a, int lda, const float* b, int ldb, float* c, int ldc, int rows,
+                                   int depth, bool add) {
     int r = 0;
     for (; r + kTileRowsInRegisters <= rows; r += kTileRowsInRegisters)
         multiply_in_registers<Isa, kTileRowsInRegisters, Vectors>(a + static_cast<std::ptrdiff_t>(r) * lda, lda, b, ldb,
@@ -49,9 +48,8 @@ void multiply_columns(const float* a, int lda, const float* b, int ldb, float* c
 
 // c[rows, cols] (+)= a[rows, depth] · b[depth, cols], row strides lda, ldb, ldc; cols a multiple of 8.
 template <class Isa>
-VIGIL_DEVICE
-void multiply_tile(const CpuTeam<Isa>&, const float* a, int lda, const float* b, int ldb, float* c, int ldc, int rows,
-                   int cols, int depth, bool add) {
+VIGIL_DEVICE void multiply_tile(const CpuTeam<Isa>&, const float* a, int lda, const float* b, int ldb, float* c,
+                                int ldc, int rows, int cols, int depth, bool add) {
     int col = 0;
     for (; col + 8 * kTileVectors <= cols; col += 8 * kTileVectors)
         multiply_columns<Isa, kTileVectors>(a, lda, b + col, ldb, c + col, ldc, rows, depth, add);

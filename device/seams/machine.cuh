@@ -27,7 +27,7 @@ struct LaunchExchange {
     VIGIL_DEVICE
     void arrive(const Team&) {}
     VIGIL_DEVICE
-    void await(const Team&, BlockScratch*, ring::Phase, int) {}
+    void await(const Team&, BlockScratch*, ring::Phase, int, std::uint64_t) {}
 };
 
 // A barrier over the resident grid: one counter that only counts up, one polling thread per block.
@@ -46,15 +46,16 @@ struct BarrierExchange {
         target += static_cast<std::uint32_t>(team.n_blocks());
     }
 
+    // `allowance_ns` is what the others may take beyond the deadline, for the wait that contains their idling.
     VIGIL_DEVICE
-    void await(const Team& team, BlockScratch* scratch, ring::Phase phase, int layer) {
-        if (team.thread() == 0 && !scratch->failed) poll(scratch, phase, layer);
+    void await(const Team& team, BlockScratch* scratch, ring::Phase phase, int layer, std::uint64_t allowance_ns) {
+        if (team.thread() == 0 && !scratch->failed) poll(scratch, phase, layer, deadline_ns + allowance_ns);
         team.sync();
     }
 
    private:
     VIGIL_DEVICE
-    void poll(BlockScratch* scratch, ring::Phase phase, int layer) {
+    void poll(BlockScratch* scratch, ring::Phase phase, int layer, std::uint64_t limit_ns) {
         std::uint64_t give_up = 0;
         for (std::uint32_t spins = 0;; ++spins) {
             // Pairs with fetch_add in arrive. The difference is signed so that the counter may wrap.
@@ -62,7 +63,7 @@ struct BarrierExchange {
             if (static_cast<std::int32_t>(seen - target) >= 0) return;
             Team::pause(spins);
             if (spins % 256 != 255) continue;
-            if (give_up == 0) give_up = Team::clock_ns() + deadline_ns;
+            if (give_up == 0) give_up = Team::clock_ns() + limit_ns;
             const bool aborted = ring::load_relaxed(abort) != 0;
             if (!aborted && Team::clock_ns() < give_up) continue;
             scratch->failed = 1;
@@ -79,6 +80,11 @@ struct BarrierExchange {
     }
 };
 
+template <class Team>
+VIGIL_DEVICE BarrierExchange<Team> barrier_exchange(const KernelArgs& a, int block) {
+    return {&a.sync->arrivals, &a.sync->abort, &a.faults[block], a.deadline_ns, 0};
+}
+
 template <class TeamT, class ExchangeT>
 struct Machine {
     using Team = TeamT;
@@ -94,7 +100,12 @@ struct Machine {
     VIGIL_DEVICE
     void arrive() { exchange.arrive(team); }
     VIGIL_DEVICE
-    void await(ring::Phase phase, int layer = -1) { exchange.await(team, scratch(), phase, layer); }
+    void await(ring::Phase phase, int layer = -1) { exchange.await(team, scratch(), phase, layer, 0); }
+    // The wait between tokens: block 0 may be idle in it, or wait for room in the event ring.
+    VIGIL_DEVICE
+    void await_directive(const KernelArgs& a) {
+        exchange.await(team, scratch(), ring::Phase::kDirective, -1, a.idle_park_ns + a.deadline_ns + a.lease_ns);
+    }
     VIGIL_DEVICE
     bool failed() const { return scratch()->failed != 0; }
 
@@ -128,8 +139,7 @@ Range share(int n, int part, int parts) {
 
 // Sum and maximum over the block in a fixed order; every thread gets the result. The block's threads must all call.
 template <class M>
-VIGIL_DEVICE
-float block_sum(const M& m, float v) {
+VIGIL_DEVICE float block_sum(const M& m, float v) {
     v = m.team.lane_sum(v);
     float* per_warp = m.scratch()->reduce;
     if (m.team.lane() == 0) per_warp[m.team.warp()] = v;
@@ -141,8 +151,7 @@ float block_sum(const M& m, float v) {
 }
 
 template <class M>
-VIGIL_DEVICE
-float block_max(const M& m, float v) {
+VIGIL_DEVICE float block_max(const M& m, float v) {
     v = m.team.lane_max(v);
     float* per_warp = m.scratch()->reduce;
     if (m.team.lane() == 0) per_warp[m.team.warp()] = v;
@@ -155,8 +164,7 @@ float block_max(const M& m, float v) {
 
 // Integers: the order does not matter.
 template <class M>
-VIGIL_DEVICE
-std::uint64_t block_sum_wide(const M& m, std::uint64_t v) {
+VIGIL_DEVICE std::uint64_t block_sum_wide(const M& m, std::uint64_t v) {
     for (int mask = M::Team::kWarpSize / 2; mask > 0; mask /= 2)
         v += m.team.lane_exchange(static_cast<unsigned long long>(v), mask);
     std::uint64_t* per_warp = m.scratch()->reduce_wide;

@@ -51,8 +51,9 @@ struct CudaTeam {
     }
     // The value of the lane whose number differs in the bits of `mask`.
     template <class T>
-    VIGIL_DEVICE
-    T lane_exchange(T v, int mask) const { return __shfl_xor_sync(~0u, v, mask); }
+    VIGIL_DEVICE T lane_exchange(T v, int mask) const {
+        return __shfl_xor_sync(~0u, v, mask);
+    }
 
     // Atomic on device memory or block-shared memory; returns the value before. Ordered both ways at device scope.
     VIGIL_DEVICE

@@ -1,0 +1,29 @@
+// The CUDA machines' door in a build without CUDA: nothing is there, and every call says so.
+#include "device/launch.h"
+
+namespace vigil::device::cuda {
+namespace {
+constexpr int kNoDevice = 100;  // cudaErrorNoDevice
+}
+
+bool has_cuda() {
+    return false;
+}
+const char* architectures() {
+    return "";
+}
+int launch_resident(const KernelArgs&, void*) {
+    return kNoDevice;
+}
+int launch_step(const KernelArgs&, std::int32_t, void*) {
+    return kNoDevice;
+}
+int max_blocks_per_sm(std::int32_t, std::int32_t* blocks) {
+    *blocks = 0;
+    return kNoDevice;
+}
+int prepare(std::int32_t) {
+    return kNoDevice;
+}
+
+}  // namespace vigil::device::cuda

@@ -1,0 +1,42 @@
+// What the machines share of the door: the order of the steps and the scratch they need.
+#include "device/launch.h"
+#include "device/phases/common.cuh"
+
+namespace vigil::device {
+namespace {
+
+constexpr ring::Phase kLayerPhases[] = {ring::Phase::kQkv, ring::Phase::kAttention, ring::Phase::kOutputProj,
+                                        ring::Phase::kGateUp, ring::Phase::kDown};
+constexpr std::int32_t kPerLayer = 5;
+
+}  // namespace
+
+std::int32_t n_steps(const ModelConfig& config) {
+    return 2 + config.n_layers * kPerLayer + 2;
+}
+
+Step step_at(const ModelConfig& config, std::int32_t index) {
+    if (index == 0) return {ring::Phase::kDirective, -1};
+    if (index == 1) return {ring::Phase::kEmbed, -1};
+    const std::int32_t in_layers = index - 2;
+    if (in_layers < config.n_layers * kPerLayer) return {kLayerPhases[in_layers % kPerLayer], in_layers / kPerLayer};
+    return {in_layers == config.n_layers * kPerLayer ? ring::Phase::kLogits : ring::Phase::kSample, -1};
+}
+
+SharedNeed shared_need(const ModelConfig& c, std::int32_t n_warps) {
+    const std::int32_t per_group = c.n_heads / c.n_kv_heads;
+    const std::int32_t attention = per_group * c.head_dim + n_warps * (c.head_dim + 2);
+    const std::int32_t heads = head_rows(c);
+    std::int32_t minimum = attention > c.dim ? attention : c.dim;
+    std::int32_t wanted = minimum;
+    if (heads > wanted) wanted = heads;
+    if (c.ffn_dim > wanted) wanted = c.ffn_dim;
+    // Sampling keeps its candidates here: room for the top-k of ordinary settings in whole tiles.
+    constexpr std::int32_t kCandidateFloats = 2 * 64 * kTileRows;
+    if (wanted < kCandidateFloats) wanted = kCandidateFloats;
+    constexpr std::int32_t kHead = sizeof(BlockScratch);
+    constexpr std::int32_t kFloat = sizeof(float);
+    return {kHead + minimum * kFloat, kHead + wanted * kFloat};
+}
+
+}  // namespace vigil::device

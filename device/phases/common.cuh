@@ -1,0 +1,113 @@
+// What several phases share: the token's context, gathering an input vector, and the row-split matrix-vector product.
+#pragma once
+
+#include <math.h>
+
+#include "device/model.h"
+#include "device/seams/machine.cuh"
+
+namespace vigil::device {
+
+// What every block must know of the token under way. Read once per token, after the exchange that made it true.
+struct TokenContext {
+    bool active;
+    bool leave;
+    bool wants_logits;  // this token's logits are sampled or scored
+    int position;       // of the token that is fed
+};
+
+VIGIL_DEVICE
+TokenContext read_context(const KernelArgs& a) {
+    const DecodeState* s = a.state;
+    TokenContext t;
+    t.active = ring::load_relaxed(&s->active) != 0;
+    t.leave = ring::load_relaxed(&s->leave) != 0;
+    t.position = ring::load_relaxed(&s->position);
+    const bool last_of_prompt = t.position + 1 >= ring::load_relaxed(&s->job.n_prompt);
+    t.wants_logits = last_of_prompt || (ring::load_relaxed(&s->job.flags) & ring::kJobScore) != 0;
+    return t;
+}
+
+VIGIL_DEVICE
+int head_rows(const ModelConfig& c) {
+    return c.n_heads * c.head_dim;
+}
+VIGIL_DEVICE
+int kv_rows(const ModelConfig& c) {
+    return c.n_kv_heads * c.head_dim;
+}
+
+VIGIL_DEVICE
+const char* row_pointer(const Tensor& t, int row) {
+    return static_cast<const char*>(t.data) + static_cast<std::size_t>(row) * t.cols * bytes_per_weight(t.format);
+}
+
+// Brings the first bytes of the rows this block is about to read into L2, so that memory works while we wait.
+template <class M>
+VIGIL_DEVICE void prefetch_rows(const M& m, const Tensor& t, Range rows) {
+    using Team = typename M::Team;
+    if (Team::kPrefetchBytes == 0 || rows.begin >= rows.end) return;
+    const char* begin = row_pointer(t, rows.begin);
+    const long long bytes = row_pointer(t, rows.end) - begin;
+    const long long wanted = bytes < Team::kPrefetchBytes ? bytes : static_cast<long long>(Team::kPrefetchBytes);
+    for (long long at = static_cast<long long>(m.team.thread()) * Team::kPrefetchLine; at < wanted;
+         at += static_cast<long long>(m.team.n_threads()) * Team::kPrefetchLine)
+        Team::prefetch(begin + at);
+}
+
+// Floats that fit into the phases' shared area.
+VIGIL_DEVICE
+int area_floats(const KernelArgs& a) {
+    return (a.plan.shared_bytes - static_cast<int>(sizeof(BlockScratch))) / static_cast<int>(sizeof(float));
+}
+
+// A published vector where all threads can read it fast: in shared memory, or in place if it does not fit.
+template <class M>
+VIGIL_DEVICE const float* gather(M& m, const KernelArgs& a, const float* from, int n) {
+    if (n > area_floats(a)) return from;
+    copy_published(m.team, m.area(), from, n);
+    m.team.sync();
+    return m.area();
+}
+
+// RMSNorm(from) * weight in shared memory: x_i / sqrt(mean(x²) + eps) * weight_i. Each block computes it for itself,
+// which is cheaper than one more exchange.
+template <class M>
+VIGIL_DEVICE const float* gather_normed(M& m, const float* from, int n, const float* weight, float eps) {
+    float* x = m.area();
+    copy_published(m.team, x, from, n);
+    m.team.sync();
+    float sum = 0.0f;
+    for (int i = m.team.thread(); i < n; i += m.team.n_threads()) sum = fused(m.team, x[i], x[i], sum);
+    const float scale = 1.0f / sqrtf(block_sum(m, sum) / static_cast<float>(n) + eps);
+    for (int i = m.team.thread(); i < n; i += m.team.n_threads()) x[i] = x[i] * scale * weight[i];
+    m.team.sync();
+    return x;
+}
+
+// done(r, W[r]·x) for the block's rows, called by one lane per row. Warps take rows in turn, R at a time.
+template <int R, class M, class Done>
+VIGIL_DEVICE void gemv_rows_by(M& m, const Tensor& w, Range rows, const float* x, Done&& done) {
+    for (int first = rows.begin + m.team.warp() * R; first < rows.end; first += m.team.n_warps() * R) {
+        const char* pointers[R];
+        for (int r = 0; r < R; ++r)  // past the end: read the last row again and drop the result
+            pointers[r] = row_pointer(w, first + r < rows.end ? first + r : rows.end - 1);
+        float y[R];
+        dot_rows(m.team, w.format, pointers, w.cols, x, y);
+        if (m.team.lane() != 0) continue;
+        VIGIL_UNROLL
+        for (int r = 0; r < R; ++r)
+            if (first + r < rows.end) done(first + r, y[r]);
+    }
+}
+
+template <class M, class Done>
+VIGIL_DEVICE void gemv_rows(M& m, const Tensor& w, Range rows, const float* x, Done&& done) {
+    // Two rows per warp share the reads of x; with few rows it is better to have every warp at work.
+    if (rows.end - rows.begin > m.team.n_warps())
+        gemv_rows_by<2>(m, w, rows, x, done);
+    else
+        gemv_rows_by<1>(m, w, rows, x, done);
+}
+
+}  // namespace vigil::device

@@ -1,0 +1,108 @@
+// Output logits, penalties, and the statistics that sampling starts from.
+//   reads      residual [dim], history
+//   publishes  logits [vocab_size], scores [vocab_size] (logits after penalties), tiles [ceil(vocab_size / kTileRows)]
+//   split      tiles of kTileRows rows, so that the order of addition does not depend on the number of blocks
+//   waits for  residual (the last layer)
+#pragma once
+
+#include "device/phases/common.cuh"
+
+namespace vigil::device {
+
+// The penalties' window: the last `penalty_last_n` tokens up to and including the one fed now.
+VIGIL_DEVICE
+Range penalty_window(const ring::SamplingParams& s, int position) {
+    if (s.penalty_last_n < 0 || s.penalty_last_n > position) return {0, position + 1};
+    return {position + 1 - s.penalty_last_n, position + 1};
+}
+
+VIGIL_DEVICE
+bool has_penalties(const ring::SamplingParams& s) {
+    return s.penalty_last_n != 0 &&
+           (s.repeat_penalty != 1.0f || s.frequency_penalty != 0.0f || s.presence_penalty != 0.0f);
+}
+
+// Applies the penalties to the scores in `rows`. The first occurrence of a token in the window does it for all.
+template <class M>
+VIGIL_DEVICE void apply_penalties(M& m, const KernelArgs& a, const ring::SamplingParams& s, Range rows, int position) {
+    const Range window = penalty_window(s, position);
+    for (int i = window.begin + m.team.thread(); i < window.end; i += m.team.n_threads()) {
+        const int token = ring::load_relaxed(&a.history[i]);
+        if (token < rows.begin || token >= rows.end) continue;
+        bool first = true;
+        for (int j = window.begin; j < i && first; ++j) first = ring::load_relaxed(&a.history[j]) != token;
+        if (!first) continue;
+        int count = 1;
+        for (int j = i + 1; j < window.end; ++j) count += ring::load_relaxed(&a.history[j]) == token ? 1 : 0;
+        float score = a.act.scores[token];
+        score = score > 0.0f ? score / s.repeat_penalty : score * s.repeat_penalty;
+        a.act.scores[token] = score - static_cast<float>(count) * s.frequency_penalty - s.presence_penalty;
+    }
+}
+
+// Higher score first, lower token among equals.
+VIGIL_DEVICE
+bool beats(float score, int token, float other_score, int other_token) {
+    return score > other_score || (score == other_score && token < other_token);
+}
+
+// A warp's view of one tile.
+template <class M>
+VIGIL_DEVICE LogitTile summarise_tile(M& m, const KernelArgs& a, Range rows) {
+    LogitTile t{-INFINITY, 0.0f, -INFINITY, rows.begin};
+    for (int r = rows.begin + m.team.lane(); r < rows.end; r += M::Team::kWarpSize) {
+        const float logit = m.team.load_published(&a.act.logits[r]);
+        const float score = m.team.load_published(&a.act.scores[r]);
+        t.max_logit = fmaxf(t.max_logit, logit);
+        if (beats(score, r, t.best_score, t.best_token)) {
+            t.best_score = score;
+            t.best_token = r;
+        }
+    }
+    t.max_logit = m.team.lane_max(t.max_logit);
+    for (int r = rows.begin + m.team.lane(); r < rows.end; r += M::Team::kWarpSize)
+        t.sum_exp += expf(m.team.load_published(&a.act.logits[r]) - t.max_logit);
+    t.sum_exp = m.team.lane_sum(t.sum_exp);
+    for (int mask = M::Team::kWarpSize / 2; mask > 0; mask /= 2) {
+        const float score = m.team.lane_exchange(t.best_score, mask);
+        const int token = m.team.lane_exchange(t.best_token, mask);
+        if (beats(score, token, t.best_score, t.best_token)) {
+            t.best_score = score;
+            t.best_token = token;
+        }
+    }
+    return t;
+}
+
+template <class M>
+VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
+    const int vocab = a.config.vocab_size;
+    const Range tiles = share((vocab + kTileRows - 1) / kTileRows, m.team.block(), m.team.n_blocks());
+    const Range rows = {tiles.begin * kTileRows, tiles.end * kTileRows < vocab ? tiles.end * kTileRows : vocab};
+    prefetch_rows(m, a.weights.output, rows);
+    m.await(ring::Phase::kLogits);
+    const float* x = gather_normed(m, a.act.residual, a.config.dim, a.weights.output_norm, a.config.norm_eps);
+    const int out_row = t.position - ring::load_relaxed(&a.state->job.n_cached);
+    const bool emit = (ring::load_relaxed(&a.state->job.flags) & ring::kJobEmitLogits) != 0 &&
+                      a.logits_out != nullptr && out_row < a.logits_out_rows;
+    float* const host_row = emit ? a.logits_out + static_cast<std::size_t>(out_row) * vocab : nullptr;
+    gemv_rows(m, a.weights.output, rows, x, [&](int r, float y) {
+        a.act.logits[r] = y;
+        a.act.scores[r] = y;
+        if (host_row != nullptr) host_row[r] = y;
+    });
+    m.team.sync();
+    const ring::SamplingParams& sampling = a.state->job.sampling;
+    if (has_penalties(sampling)) {
+        apply_penalties(m, a, sampling, rows, t.position);
+        m.team.sync();
+    }
+    for (int tile = tiles.begin + m.team.warp(); tile < tiles.end; tile += m.team.n_warps()) {
+        const int end = (tile + 1) * kTileRows < vocab ? (tile + 1) * kTileRows : vocab;
+        const LogitTile summary = summarise_tile(m, a, Range{tile * kTileRows, end});
+        if (m.team.lane() == 0) a.act.tiles[tile] = summary;
+    }
+    m.arrive();
+}
+
+}  // namespace vigil::device

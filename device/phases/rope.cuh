@@ -1,0 +1,84 @@
+// What happens to one head between the projection and the attention: QK-norm, then rotary position embedding.
+#pragma once
+
+#include "device/phases/common.cuh"
+
+namespace vigil::device {
+
+// The sine and cosine of `position` times the frequency of pair `pair`. The angle is kept as a fraction of a turn in
+// 64-bit fixed point, where the product is exact modulo one turn.
+template <class M>
+VIGIL_DEVICE void rope_angle(const M& m, const KernelArgs& a, int position, int pair, float* sine, float* cosine) {
+    const std::uint64_t turns = a.weights.rope_turns[pair] * static_cast<std::uint64_t>(position);
+    // The top 32 bits, signed: half a turn either way keeps the float's precision near zero.
+    const auto signed_turns = static_cast<std::int32_t>(static_cast<std::uint32_t>(turns >> 32));
+    turn_sincos(m.team, static_cast<float>(signed_turns) * 0x1p-32f, sine, cosine);
+    *sine *= a.config.rope_scale;
+    *cosine *= a.config.rope_scale;
+}
+
+// RMSNorm of each of `n_heads` heads at `heads` [n_heads, head_dim], in place; nothing if `norm` is null. All threads
+// of the block; ends with the heads visible to all.
+template <class M>
+VIGIL_DEVICE void norm_heads(M& m, const KernelArgs& a, float* heads, int n_heads, const float* norm) {
+    if (norm == nullptr) return;
+    const int head_dim = a.config.head_dim;
+    for (int h = m.team.warp(); h < n_heads; h += m.team.n_warps()) {
+        float* x = heads + h * head_dim;
+        float sum = 0.0f;
+        for (int i = m.team.lane(); i < head_dim; i += M::Team::kWarpSize) sum = fused(m.team, x[i], x[i], sum);
+        const float mean = m.team.lane_sum(sum) / static_cast<float>(head_dim);
+        const float scale = 1.0f / sqrtf(mean + a.config.norm_eps);
+        for (int i = m.team.lane(); i < head_dim; i += M::Team::kWarpSize) x[i] = x[i] * scale * norm[i];
+    }
+    m.team.sync();
+}
+
+VIGIL_DEVICE
+void rotate_pair(float& first, float& second, float sine, float cosine) {
+    const float u = first;
+    const float v = second;
+    first = u * cosine - v * sine;
+    second = u * sine + v * cosine;
+}
+
+// Norms (if `norm` is given) and rotates `n_heads` heads at `heads` [n_heads, head_dim], in shared memory, in place.
+// All threads of the block; ends with the heads visible to all.
+template <class M>
+VIGIL_DEVICE void norm_and_rotate(M& m, const KernelArgs& a, float* heads, int n_heads, const float* norm,
+                                  int position) {
+    norm_heads(m, a, heads, n_heads, norm);
+    const int pairs = a.config.rotary_dim / 2;
+    for (int i = m.team.thread(); i < n_heads * pairs; i += m.team.n_threads()) {
+        const int pair = i % pairs;
+        float* x = heads + i / pairs * a.config.head_dim;
+        const bool interleaved = a.config.rope_kind == RopeKind::kInterleaved;
+        float sine;
+        float cosine;
+        rope_angle(m, a, position, pair, &sine, &cosine);
+        rotate_pair(x[interleaved ? 2 * pair : pair], x[interleaved ? 2 * pair + 1 : pair + pairs], sine, cosine);
+    }
+    m.team.sync();
+}
+
+// Position `position` of one KV head into the cache as FP16; k and v are its raw projections.
+template <class M>
+VIGIL_DEVICE void append_kv(M& m, const KernelArgs& a, const LayerWeights& w, int layer, int kv_head, int position,
+                            float* scratch) {
+    const int head_dim = a.config.head_dim;
+    const float* k = a.act.qkv + head_rows(a.config) + kv_head * head_dim;
+    const float* v = k + kv_rows(a.config);
+    copy_published(m.team, scratch, k, head_dim);
+    m.team.sync();
+    norm_and_rotate(m, a, scratch, 1, w.k_norm, position);
+    const std::size_t at =
+        ((static_cast<std::size_t>(layer) * a.config.n_kv_heads + kv_head) * a.config.max_seq_len + position) *
+        head_dim;
+    for (int i = m.team.thread(); i < head_dim; i += m.team.n_threads()) {
+        a.kv.k[at + i] = to_half(m.team, scratch[i]);
+        a.kv.v[at + i] = to_half(m.team, m.team.load_published(&v[i]));
+    }
+    m.team.sync();
+}
+
+}  // namespace vigil::device

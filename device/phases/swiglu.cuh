@@ -1,0 +1,33 @@
+// Gate and up projection with SwiGLU: hidden[r] = silu(Wgate[r]·x) * (Wup[r]·x), x = rmsnorm(residual).
+//   reads      residual [dim]
+//   publishes  hidden [ffn_dim]
+//   split      rows; a warp takes the same row of both matrices, so that the product needs no exchange
+//   waits for  residual (output projection)
+#pragma once
+
+#include "device/phases/common.cuh"
+
+namespace vigil::device {
+
+VIGIL_DEVICE
+float silu(float x) {
+    return x / (1.0f + expf(-x));
+}
+
+template <class M>
+VIGIL_DEVICE void gate_up(M& m, const KernelArgs& a, const LayerWeights& w, int layer) {
+    const Range rows = share(a.config.ffn_dim, m.team.block(), m.team.n_blocks());
+    prefetch_rows(m, w.w_gate, rows);
+    prefetch_rows(m, w.w_up, rows);
+    m.await(ring::Phase::kGateUp, layer);
+    const float* x = gather_normed(m, a.act.residual, a.config.dim, w.ffn_norm, a.config.norm_eps);
+    for (int r = rows.begin + m.team.warp(); r < rows.end; r += m.team.n_warps()) {
+        const char* const pair[2] = {row_pointer(w.w_gate, r), row_pointer(w.w_up, r)};
+        float y[2];
+        dot_rows(m.team, w.w_gate.format, pair, w.w_gate.cols, x, y);
+        if (m.team.lane() == 0) a.act.hidden[r] = silu(y[0]) * y[1];
+    }
+    m.arrive();
+}
+
+}  // namespace vigil::device

@@ -1,0 +1,144 @@
+// The arithmetic leaves on a GPU, portable form (sm_52 up): FP32 arithmetic on 16-byte loads.
+//
+// Phases call these through overload on the Team; the CPU's twins are in device/cpu/leaves.h. Every multiply-add that
+// may fuse is written as one, and the build forbids the compiler to fuse others, so that a phase gives the same bits
+// in whatever kernel it is inlined.
+#pragma once
+
+#include <cuda_fp16.h>
+
+#include "device/model.h"
+#include "device/seams/team_cuda.cuh"
+
+namespace vigil::device {
+
+// A TensorFormat is how eight neighbouring weights are stored and become FP32.
+struct F16Format {
+    static VIGIL_DEVICE void unpack(const uint4& raw, float (&out)[8]) {
+        const std::uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
+        VIGIL_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            __half2 pair;
+            memcpy(&pair, &words[i], sizeof pair);
+            const float2 values = __half22float2(pair);
+            out[2 * i] = values.x;
+            out[2 * i + 1] = values.y;
+        }
+    }
+};
+
+struct BF16Format {
+    static VIGIL_DEVICE void unpack(const uint4& raw, float (&out)[8]) {
+        const std::uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
+        VIGIL_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            out[2 * i] = __uint_as_float(words[i] << 16);
+            out[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+        }
+    }
+};
+
+// Weights are read once per token and never written while a kernel runs: past L1, through the read-only path.
+VIGIL_DEVICE
+uint4 load_weights16(const void* p) {
+#if __CUDA_ARCH__ >= 700
+    uint4 v;
+    asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+        : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+        : "l"(p));
+    return v;
+#else
+    return __ldg(static_cast<const uint4*>(p));
+#endif
+}
+
+template <class Format, int R, int Unroll>
+VIGIL_DEVICE void dot_rows_in_format(const CudaTeam& team, const char* const (&rows)[R], int cols, const float* x,
+                                     float (&out)[R]) {
+    VIGIL_UNROLL
+    for (int r = 0; r < R; ++r) out[r] = 0.0f;
+    const int n_chunks = cols / 8;
+    const auto accumulate = [&](const uint4& raw, int chunk, int r) {
+        const float4 lo = *reinterpret_cast<const float4*>(x + 8 * chunk);
+        const float4 hi = *reinterpret_cast<const float4*>(x + 8 * chunk + 4);
+        const float xs[8] = {lo.x, lo.y, lo.z, lo.w, hi.x, hi.y, hi.z, hi.w};
+        float w[8];
+        Format::unpack(raw, w);
+        VIGIL_UNROLL
+        for (int i = 0; i < 8; ++i) out[r] = fmaf(w[i], xs[i], out[r]);
+    };
+    int chunk = team.lane();
+    // All loads of a round are issued before the first use: bytes in flight are what hides the memory's latency.
+    for (; chunk + (Unroll - 1) * CudaTeam::kWarpSize < n_chunks; chunk += Unroll * CudaTeam::kWarpSize) {
+        uint4 raw[Unroll][R];
+        VIGIL_UNROLL
+        for (int u = 0; u < Unroll; ++u) VIGIL_UNROLL
+        for (int r = 0; r < R; ++r)
+            raw[u][r] = load_weights16(rows[r] + 16 * static_cast<std::size_t>(chunk + u * CudaTeam::kWarpSize));
+        VIGIL_UNROLL
+        for (int u = 0; u < Unroll; ++u) VIGIL_UNROLL
+        for (int r = 0; r < R; ++r) accumulate(raw[u][r], chunk + u * CudaTeam::kWarpSize, r);
+    }
+    for (; chunk < n_chunks; chunk += CudaTeam::kWarpSize) {
+        uint4 raw[R];
+        VIGIL_UNROLL
+        for (int r = 0; r < R; ++r) raw[r] = load_weights16(rows[r] + 16 * static_cast<std::size_t>(chunk));
+        VIGIL_UNROLL
+        for (int r = 0; r < R; ++r) accumulate(raw[r], chunk, r);
+    }
+    VIGIL_UNROLL
+    for (int r = 0; r < R; ++r) out[r] = team.lane_sum(out[r]);
+}
+
+// out[r] = rows[r] · x, each row `cols` weights of `format`, x FP32 in shared or global memory, 16-byte aligned.
+// The warp works together; every lane gets all results.
+template <int R>
+VIGIL_DEVICE void dot_rows(const CudaTeam& team, TensorFormat format, const char* const (&rows)[R], int cols,
+                           const float* x, float (&out)[R]) {
+    constexpr int kUnroll = 8 / R;  // eight 16-byte loads in flight per lane
+    if (format == TensorFormat::kF16)
+        dot_rows_in_format<F16Format, R, kUnroll>(team, rows, cols, x, out);
+    else
+        dot_rows_in_format<BF16Format, R, kUnroll>(team, rows, cols, x, out);
+}
+
+// Weights [8 * chunk, 8 * chunk + 8) of a row.
+VIGIL_DEVICE
+void load_weights8(const CudaTeam&, TensorFormat format, const char* row, int chunk, float (&out)[8]) {
+    const uint4 raw = load_weights16(row + 16 * static_cast<std::size_t>(chunk));
+    if (format == TensorFormat::kF16)
+        F16Format::unpack(raw, out);
+    else
+        BF16Format::unpack(raw, out);
+}
+
+// Eight FP16 values of the KV cache, 16-byte aligned; past L1, since other blocks write the cache.
+VIGIL_DEVICE
+void load_half8(const CudaTeam&, const std::uint16_t* p, float (&out)[8]) {
+    F16Format::unpack(__ldcg(reinterpret_cast<const uint4*>(p)), out);
+}
+
+VIGIL_DEVICE
+std::uint16_t to_half(const CudaTeam&, float v) {
+    return __half_as_ushort(__float2half_rn(v));
+}
+
+// to[i] = from[i] for what others published; n a multiple of 4, both 16-byte aligned. All threads of the block; no
+// sync.
+VIGIL_DEVICE
+void copy_published(const CudaTeam& team, float* to, const float* from, int n) {
+    for (int i = 4 * team.thread(); i < n; i += 4 * team.n_threads())
+        *reinterpret_cast<float4*>(to + i) = __ldcg(reinterpret_cast<const float4*>(from + i));
+}
+
+VIGIL_DEVICE
+void turn_sincos(const CudaTeam&, float turns, float* sine, float* cosine) {
+    sincospif(2.0f * turns, sine, cosine);
+}
+
+VIGIL_DEVICE
+float fused(const CudaTeam&, float a, float b, float c) {
+    return fmaf(a, b, c);
+}
+
+}  // namespace vigil::device
