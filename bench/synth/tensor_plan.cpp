@@ -64,9 +64,10 @@ class Planner {
         const std::uint64_t dim = spec_.dim;
         const std::uint64_t q_dim = std::uint64_t{spec_.n_heads} * spec_.head_dim;
         const std::uint64_t kv_dim = std::uint64_t{spec_.n_kv_heads} * spec_.head_dim;
-        // Inputs of deviation 1 stay so; what is added to the residual 2·n_layers times stays of order 1 in sum.
+        // Inputs of deviation 1 stay so. What is added to the residual 2·n_layers times sums up to order 1 to 2, enough
+        // that a tied output does not just repeat the input token.
         const auto keeps_scale = [](std::uint64_t cols) { return 1 / std::sqrt(double(cols)); };
-        const double residual = 1 / std::sqrt(2.0 * spec_.n_layers);
+        const double residual = std::sqrt(2.0 / spec_.n_layers);
         const auto name = [&](const char* part) { return fmt::format("blk.{}.{}", layer, part); };
 
         add_norm(name("attn_norm.weight"), dim);

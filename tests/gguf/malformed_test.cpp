@@ -48,7 +48,7 @@ const std::vector<Malformed> header_cases{
     {"tensor count 2^63", [](RawFile& f) { f.tensor_count = huge; }, {"tensor count 9223372036854775808", "at byte 8"}},
     {"tensor count 2^64 - 1", [](RawFile& f) { f.tensor_count = most; }, {"tensor count 18446744073709551615"}},
     {"metadata count 2^63", [](RawFile& f) { f.key_count = huge; }, {"metadata count 9223372036854775808", "byte 16"}},
-    {"one tensor too many", [](RawFile& f) { f.tensor_count = 3; }, {"tensor entry 2", "of the name is more than"}},
+    {"one tensor too many", [](RawFile& f) { f.tensor_count = 3; }, {"tensor entry 2"}},
     {"one key too many",
      [](RawFile& f) { f.key_count = f.keys.size() + 1; },
      {"tensor entry 0", "of the name is more than"}},

@@ -111,6 +111,10 @@ inline RawFile valid_file() {
         raw_key("test.floats", raw_array, raw_array_head(raw_f32, 1) + raw(0.25f)),
         raw_key("test.empty", raw_array, raw_array_head(raw_u64, 0)),
         raw_key("test.bools", raw_array, raw_array_head(raw_bool, 3) + std::string("\0\1\1", 3)),
+        raw_key("test.i8s", raw_array, raw_array_head(raw_i8, 2) + raw(std::int8_t{1}) + raw(std::int8_t{-128})),
+        raw_key("test.u16s", raw_array, raw_array_head(raw_u16, 1) + raw(std::uint16_t{65535})),
+        raw_key("test.i16s", raw_array, raw_array_head(raw_i16, 1) + raw(std::int16_t{-32768})),
+        raw_key("test.doubles", raw_array, raw_array_head(raw_f64, 1) + raw(-1e300)),
         raw_key("test.wide", raw_array, raw_array_head(raw_u64, 1) + raw(~std::uint64_t{0})),
     };
     file.tensors = {{raw_string("a.weight"), {64, 2}, 8, 0}, {raw_string("b.weight"), {8}, 0, 160}};

@@ -46,6 +46,10 @@ TEST_CASE("every kind of value reads as it was written") {
     CHECK(file.require_array("test.empty").size() == 0);
     CHECK(file.require_array("test.bools").integer(0) == 0);
     CHECK(file.require_array("test.bools").integer(2) == 1);
+    CHECK(file.require_array("test.i8s").integer(1) == -128);
+    CHECK(file.require_array("test.u16s").integer(0) == 65535);
+    CHECK(file.require_array("test.i16s").integer(0) == -32768);
+    CHECK(file.require_array("test.doubles").floating(0) == -1e300);
 }
 
 TEST_CASE("tensors have their shape, type and bytes") {
@@ -69,8 +73,9 @@ TEST_CASE("tensors have their shape, type and bytes") {
 TEST_CASE("a file stays readable after the File has moved") {
     const TemporaryFolder folder;
     auto first = open_valid_file(folder);
-    const auto second = std::move(first);
+    auto second = std::move(first);
     CHECK(second.require_string("general.architecture") == "llama");
+    second = gguf::File::open(folder.write("other.gguf", valid_file().bytes()));
     CHECK(second.require_tensor("b.weight").data[31] == std::byte{192});
 }
 
