@@ -21,13 +21,14 @@ struct GemmTile<CpuTeam<Isa>> {
 template <class Isa>
 VIGIL_DEVICE void unpack_panel(const CpuTeam<Isa>& team, const Tensor& w, int row, int begin, int n, float* panel) {
     constexpr int kRows = GemmTile<CpuTeam<Isa>>::kRows;
-    for (int r = 0; r < kRows; ++r) {
-        const bool inside = row + r < w.rows;
-        const char* weights = row_pointer(w, inside ? row + r : 0);
+    for (int group = 0; group < kRows; group += 8) {
+        const char* weights[8];
+        for (int r = 0; r < 8; ++r) weights[r] = row + group + r < w.rows ? row_pointer(w, row + group + r) : nullptr;
         for (int chunk = 0; chunk < n / 8; ++chunk) {
-            float values[8] = {};
-            if (inside) load_weights8(team, w.format, weights, begin / 8 + chunk, values);
-            for (int i = 0; i < 8; ++i) panel[(8 * chunk + i) * kRows + r] = values[i];
+            float block[8][8] = {};
+            for (int r = 0; r < 8; ++r)
+                if (weights[r] != nullptr) load_weights8(team, w.format, weights[r], begin / 8 + chunk, block[r]);
+            store_transposed(team, block, panel + 8 * chunk * kRows + group, kRows);
         }
     }
 }

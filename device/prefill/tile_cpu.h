@@ -6,6 +6,39 @@
 
 namespace vigil::device {
 
+// to[i * stride + j] = block[j][i]
+template <class Isa>
+VIGIL_DEVICE void store_transposed(const CpuTeam<Isa>&, const float (&block)[8][8], float* to, int stride) {
+    for (int i = 0; i < 8; ++i)
+        for (int j = 0; j < 8; ++j) to[i * stride + j] = block[j][i];
+}
+
+#if defined(__AVX2__)
+// By halves: pairs, then fours, then the two lanes of the registers. Element by element it would take longer than all
+// that a short prompt multiplies.
+VIGIL_DEVICE void store_transposed(const CpuTeam<Avx2>&, const float (&block)[8][8], float* to, int stride) {
+    __m256 pairs[8];
+    for (int i = 0; i < 4; ++i) {
+        const __m256 a = _mm256_loadu_ps(block[2 * i]);
+        const __m256 b = _mm256_loadu_ps(block[2 * i + 1]);
+        pairs[2 * i] = _mm256_unpacklo_ps(a, b);
+        pairs[2 * i + 1] = _mm256_unpackhi_ps(a, b);
+    }
+    __m256 fours[8];
+    for (int i = 0; i < 2; ++i)
+        for (int j = 0; j < 2; ++j) {
+            const __m256 a = pairs[4 * i + j];
+            const __m256 b = pairs[4 * i + j + 2];
+            fours[4 * i + 2 * j] = _mm256_shuffle_ps(a, b, 0x44);
+            fours[4 * i + 2 * j + 1] = _mm256_shuffle_ps(a, b, 0xee);
+        }
+    for (int i = 0; i < 4; ++i) {
+        _mm256_storeu_ps(to + i * stride, _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20));
+        _mm256_storeu_ps(to + (i + 4) * stride, _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31));
+    }
+}
+#endif
+
 // Six rows by two vectors keep twelve sums, two of b and one of a in AVX2's sixteen registers.
 constexpr int kTileRowsInRegisters = 6;
 constexpr int kTileVectors = 2;
