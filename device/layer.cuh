@@ -1,4 +1,5 @@
-// One token, as the list of its phases. Each phase's file says what it reads, what it publishes and how it is split.
+// A token through all layers, as the list of its phases. Each phase's file says what it reads, what it publishes and
+// how it is split.
 #pragma once
 
 #include "device/phases/attention.cuh"
@@ -22,10 +23,9 @@ VIGIL_DEVICE void decode_layer(M& m, const KernelArgs& a, int layer, const Token
 }
 
 template <class M>
-VIGIL_DEVICE void decode_token(M& m, const KernelArgs& a, const TokenContext& t) {
+VIGIL_DEVICE void decode_layers(M& m, const KernelArgs& a, const TokenContext& t) {
     embed(m, a, t);
     for (int layer = 0; layer < a.config.n_layers; ++layer) decode_layer(m, a, layer, t);
-    if (t.wants_logits) logits(m, a, t);
 }
 
 }  // namespace vigil::device

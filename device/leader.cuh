@@ -8,8 +8,8 @@
 
 namespace vigil::device {
 
-// The host's words as the leader saw them, requested at the begin of a token and used at its end: the read across
-// PCIe, about a microsecond, passes while the layers run.
+// The host's words as the leader saw them, requested before the logits and used after them: the read across PCIe, about
+// a microsecond, passes meanwhile. (Requested before the layers they would hold registers that attention needs.)
 struct HostWords {
     std::uint32_t command;
     std::uint32_t lease;

@@ -13,7 +13,7 @@ namespace vigil::device {
 // How the weights of a matrix are stored in device memory.
 enum class TensorFormat : std::uint32_t { kF16 = 0, kBF16 = 1 };
 
-constexpr std::size_t bytes_per_weight(TensorFormat) {
+VIGIL_HD std::size_t bytes_per_weight(TensorFormat) {
     return 2;
 }
 

@@ -15,7 +15,10 @@ template <class M>
 VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
     const bool is_leader_block = m.team.block() == 0;
     const bool is_leader = is_leader_block && m.team.thread() == 0;
-    if (m.team.thread() == 0) m.scratch()->failed = 0;
+    if (m.team.thread() == 0) {
+        m.scratch()->failed = 0;
+        m.scratch()->target = 0;
+    }
     m.team.sync();
 
     // Nobody starts before all blocks are there: co-residency is what every later wait relies on.
@@ -39,8 +42,9 @@ VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
         m.await_directive(a);
         const TokenContext t = read_context(a);
         if (m.failed() || t.leave || !t.active) break;
+        decode_layers(m, a, t);
         if (is_leader) host = request_host_words(a);
-        decode_token(m, a, t);
+        if (t.wants_logits) logits(m, a, t);
         if (is_leader_block && !m.failed()) {
             finish_token(m, a, t, host, true);
             if (is_leader) {

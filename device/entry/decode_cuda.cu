@@ -13,8 +13,7 @@ using cuda::kThreadsPerBlock;
 
 __global__ void __launch_bounds__(kThreadsPerBlock, 1) resident_kernel(const KernelArgs args) {
     extern __shared__ __align__(64) char shared[];
-    Machine<CudaTeam, BarrierExchange<CudaTeam>> m{CudaTeam{shared},
-                                                   barrier_exchange<CudaTeam>(args, static_cast<int>(blockIdx.x))};
+    Machine<CudaTeam, BarrierExchange<CudaTeam>> m{CudaTeam{shared}, {args}};
     resident_loop(m, args);
 }
 

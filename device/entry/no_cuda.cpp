@@ -1,5 +1,6 @@
 // The CUDA machines' door in a build without CUDA: nothing is there, and every call says so.
 #include "device/launch.h"
+#include "device/prefill_launch.h"
 
 namespace vigil::device::cuda {
 namespace {
@@ -23,6 +24,12 @@ int max_blocks_per_sm(std::int32_t, std::int32_t* blocks) {
     return kNoDevice;
 }
 int prepare(std::int32_t) {
+    return kNoDevice;
+}
+int launch_prefill(const PrefillChunk&, const PrefillStep&, void*) {
+    return kNoDevice;
+}
+int prepare_prefill() {
     return kNoDevice;
 }
 

@@ -67,17 +67,10 @@ VIGIL_DEVICE void attend(M& m, const KernelArgs& a, const float* q, int n, const
     const auto column = [&](int chunk) { return 8 * (lane + chunk * split.lanes); };
 
     SoftmaxState<Heads, 8 * kChunks> s;
-    float queries[Heads][8 * kChunks];
     for (int h = 0; h < Heads; ++h) {
         s.max[h] = -INFINITY;
         s.sum[h] = 0.0f;
-        for (int c = 0; c < kChunks; ++c) {
-            const bool mine = c < split.chunks && column(c) < head_dim && h < n;
-            for (int i = 0; i < 8; ++i) {
-                s.values[h][8 * c + i] = 0.0f;
-                queries[h][8 * c + i] = mine ? q[h * head_dim + column(c) + i] * a.config.attention_scale : 0.0f;
-            }
-        }
+        for (int i = 0; i < 8 * kChunks; ++i) s.values[h][i] = 0.0f;
     }
 
     // The bound is the same for all lanes of a warp: the reductions below need them all.
@@ -93,8 +86,12 @@ VIGIL_DEVICE void attend(M& m, const KernelArgs& a, const float* q, int n, const
                 float k[8];
                 load_half8(m.team, keys + static_cast<std::size_t>(position) * head_dim + column(c), k);
                 VIGIL_UNROLL
-                for (int h = 0; h < Heads; ++h) VIGIL_UNROLL
-                for (int i = 0; i < 8; ++i) score[u][h] = fused(m.team, queries[h][8 * c + i], k[i], score[u][h]);
+                for (int h = 0; h < Heads; ++h) {
+                    // The queries stay in shared memory: registers are short, and the lane groups share the reads.
+                    const float* query = q + (h < n ? h : 0) * head_dim + column(c);
+                    VIGIL_UNROLL
+                    for (int i = 0; i < 8; ++i) score[u][h] = fused(m.team, query[i], k[i], score[u][h]);
+                }
             }
         }
         VIGIL_UNROLL
@@ -102,7 +99,7 @@ VIGIL_DEVICE void attend(M& m, const KernelArgs& a, const float* q, int n, const
             float top = s.max[h];
             VIGIL_UNROLL
             for (int u = 0; u < kUnroll; ++u) {
-                score[u][h] = m.team.lane_sum(score[u][h], split.lanes);
+                score[u][h] = m.team.lane_sum(score[u][h], split.lanes) * a.config.attention_scale;
                 if (base + u * n_groups + group >= end) score[u][h] = -INFINITY;
                 top = fmaxf(top, score[u][h]);
             }

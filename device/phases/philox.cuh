@@ -35,4 +35,11 @@ Philox philox(std::uint64_t key, std::uint32_t c0, std::uint32_t c1, std::uint32
     return {{c0, c1, c2, c3}};
 }
 
+// Word `i` (0 … 3), chosen without indexing, which would put the words into local memory.
+VIGIL_DEVICE std::uint32_t philox_word(const Philox& p, int i) {
+    const std::uint32_t low = i == 0 ? p.words[0] : p.words[1];
+    const std::uint32_t high = i == 2 ? p.words[2] : p.words[3];
+    return i < 2 ? low : high;
+}
+
 }  // namespace vigil::device

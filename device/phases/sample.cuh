@@ -170,7 +170,7 @@ VIGIL_DEVICE
 float gumbel(std::uint64_t seed, int position, int token) {
     const Philox random =
         philox(seed, static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(token / 4), 0, 0);
-    const float v = (static_cast<float>(random.words[token % 4]) + 0.5f) * 0x1p-32f;
+    const float v = (static_cast<float>(philox_word(random, token % 4)) + 0.5f) * 0x1p-32f;
     return -logf(-log1pf(-v));
 }
 

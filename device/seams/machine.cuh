@@ -17,6 +17,7 @@ namespace vigil::device {
 struct alignas(64) BlockScratch {
     std::uint32_t failed;  // a wait of this block ended by deadline or abort: leave at the next token boundary
     std::uint32_t flag;    // one value from the leader thread to its block
+    std::uint32_t target;  // arrivals at which the current exchange is complete
     float reduce[64];      // one per warp
     std::uint64_t reduce_wide[32];
 };
@@ -25,65 +26,63 @@ struct alignas(64) BlockScratch {
 template <class Team>
 struct LaunchExchange {
     VIGIL_DEVICE
-    void arrive(const Team&) {}
+    void arrive(const Team&, BlockScratch*) {}
     VIGIL_DEVICE
     void await(const Team&, BlockScratch*, ring::Phase, int, std::uint64_t) {}
 };
 
-// A barrier over the resident grid: one counter that only counts up, one polling thread per block.
+// A barrier over the resident grid: one counter that only counts up, one polling thread per block. What it must
+// remember is in shared memory and in the kernel's arguments: registers are what the phases are short of.
 template <class Team>
 struct BarrierExchange {
-    std::uint32_t* arrivals;
-    std::uint32_t* abort;
-    ring::BlockFault* fault;  // this block's
-    std::uint64_t deadline_ns;
-    std::uint32_t target;  // arrivals at which the current exchange is complete
+    const KernelArgs& args;
 
-    VIGIL_DEVICE
-    void arrive(const Team& team) {
+    VIGIL_DEVICE void arrive(const Team& team, BlockScratch* scratch) {
         team.sync();  // every thread's stores come before the leader's release
-        if (team.thread() == 0) team.fetch_add(arrivals, 1);
-        target += static_cast<std::uint32_t>(team.n_blocks());
+        if (team.thread() != 0) return;
+        team.fetch_add(&args.sync->arrivals, 1);
+        scratch->target += static_cast<std::uint32_t>(team.n_blocks());
     }
 
     // `allowance_ns` is what the others may take beyond the deadline, for the wait that contains their idling.
-    VIGIL_DEVICE
-    void await(const Team& team, BlockScratch* scratch, ring::Phase phase, int layer, std::uint64_t allowance_ns) {
-        if (team.thread() == 0 && !scratch->failed) poll(scratch, phase, layer, deadline_ns + allowance_ns);
+    VIGIL_DEVICE void await(const Team& team, BlockScratch* scratch, ring::Phase phase, int layer,
+                            std::uint64_t allowance_ns) {
+        if (team.thread() == 0 && !scratch->failed) poll(team, scratch, phase, layer, args.deadline_ns + allowance_ns);
         team.sync();
     }
 
    private:
-    VIGIL_DEVICE
-    void poll(BlockScratch* scratch, ring::Phase phase, int layer, std::uint64_t limit_ns) {
+    VIGIL_DEVICE void poll(const Team& team, BlockScratch* scratch, ring::Phase phase, int layer,
+                           std::uint64_t limit_ns) {
+        const std::uint32_t target = scratch->target;
         std::uint64_t give_up = 0;
         for (std::uint32_t spins = 0;; ++spins) {
             // Pairs with fetch_add in arrive. The difference is signed so that the counter may wrap.
-            const std::uint32_t seen = ring::load_acquire_device(arrivals);
+            const std::uint32_t seen = ring::load_acquire_device(&args.sync->arrivals);
             if (static_cast<std::int32_t>(seen - target) >= 0) return;
             Team::pause(spins);
             if (spins % 256 != 255) continue;
             if (give_up == 0) give_up = Team::clock_ns() + limit_ns;
-            const bool aborted = ring::load_relaxed(abort) != 0;
+            const bool aborted = ring::load_relaxed(&args.sync->abort) != 0;
             if (!aborted && Team::clock_ns() < give_up) continue;
             scratch->failed = 1;
-            if (aborted) return;  // the block that gave up first has said why
-            ring::store_relaxed(&fault->phase, static_cast<std::uint32_t>(phase));
-            ring::store_relaxed(&fault->layer, static_cast<std::int32_t>(layer));
-            ring::store_relaxed(&fault->expected, target);
-            ring::store_relaxed(&fault->seen, seen);
-            // Pairs with the supervisor's load_acquire after the kernel has left.
-            ring::store_release(&fault->fault, static_cast<std::uint32_t>(ring::Fault::kDeadline));
-            ring::store_relaxed(abort, 1u);
+            if (!aborted) report(&args.faults[team.block()], phase, layer, target, seen);
             return;
         }
     }
-};
 
-template <class Team>
-VIGIL_DEVICE BarrierExchange<Team> barrier_exchange(const KernelArgs& a, int block) {
-    return {&a.sync->arrivals, &a.sync->abort, &a.faults[block], a.deadline_ns, 0};
-}
+    // The block that gives up first says why; the others leave when they see the abort word.
+    VIGIL_DEVICE void report(ring::BlockFault* fault, ring::Phase phase, int layer, std::uint32_t target,
+                             std::uint32_t seen) {
+        ring::store_relaxed(&fault->phase, static_cast<std::uint32_t>(phase));
+        ring::store_relaxed(&fault->layer, static_cast<std::int32_t>(layer));
+        ring::store_relaxed(&fault->expected, target);
+        ring::store_relaxed(&fault->seen, seen);
+        // Pairs with the supervisor's load_acquire after the kernel has left.
+        ring::store_release(&fault->fault, static_cast<std::uint32_t>(ring::Fault::kDeadline));
+        ring::store_relaxed(&args.sync->abort, 1u);
+    }
+};
 
 template <class TeamT, class ExchangeT>
 struct Machine {
@@ -98,7 +97,7 @@ struct Machine {
     float* area() const { return reinterpret_cast<float*>(team.shared + sizeof(BlockScratch)); }
 
     VIGIL_DEVICE
-    void arrive() { exchange.arrive(team); }
+    void arrive() { exchange.arrive(team, scratch()); }
     VIGIL_DEVICE
     void await(ring::Phase phase, int layer = -1) { exchange.await(team, scratch(), phase, layer, 0); }
     // The wait between tokens: block 0 may be idle in it, or wait for room in the event ring.
