@@ -10,10 +10,10 @@ namespace vigil::host {
 namespace {
 
 constexpr std::size_t kScratchAlignment = 64;
-constexpr int kYields = 16;  // between spinning and sleeping: hands a core from block to block for about 1 µs each
-
-// About 50 µs: longer than a step of a small model, so that its barriers need no system call.
-constexpr int kSpins = 2000;
+// A short spin costs a busy machine little; on a quiet one yielding returns at once and spins on, for about 50 µs:
+// longer than a step of a small model, so that its barriers need no system call that sleeps.
+constexpr int kSpins = 300;
+constexpr int kYields = 200;
 // With more blocks than cores the one we wait for may need this very core.
 constexpr int kSpinsOversubscribed = 20;
 
