@@ -44,7 +44,12 @@ VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
         if (m.failed() || t.leave || !t.active) break;
         decode_layers(m, a, t);
         if (is_leader) host = request_host_words(a);
-        if (t.wants_logits) logits(m, a, t);
+        if (t.wants_logits) {
+            logits(m, a, t);
+            // Every block waits for the logits, not only the one that reads them: one that went straight on would
+            // arrive a second time and be counted in place of another that is still at work.
+            m.await(ring::Phase::kSample);
+        }
         if (is_leader_block && !m.failed()) {
             finish_token(m, a, t, host, true);
             if (is_leader) {

@@ -15,6 +15,8 @@ template <class Isa>
 struct CpuTeam {
     static constexpr int kWarpSize = 1;
 
+    static constexpr int kHeadsPerPass = 4;
+
     char* shared;  // this block's scratch, 64-byte aligned
     int block_index;
     int block_count;

@@ -200,7 +200,7 @@ VIGIL_DEVICE void combine_splits(M& m, const KernelArgs& a, int kv_head, int n_s
 
 template <class M>
 VIGIL_DEVICE void attention(M& m, const KernelArgs& a, const LayerWeights& w, int layer, const TokenContext& t) {
-    constexpr int kHeads = 4;  // query heads that share one pass over K and V
+    constexpr int kHeads = M::Team::kHeadsPerPass;
     const ModelConfig& c = a.config;
     const int per_group = c.n_heads / c.n_kv_heads;
     const KvSplit split = kv_split(a.plan, t.position + 1);

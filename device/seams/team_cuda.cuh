@@ -13,6 +13,10 @@ namespace vigil::device {
 struct CudaTeam {
     static constexpr int kWarpSize = 32;
 
+    // Query heads that share one pass over K and V. Four would halve the reads from L2, but spill: 128 registers are
+    // all that a block of 512 threads has.
+    static constexpr int kHeadsPerPass = 2;
+
     char* shared;  // block-shared scratch, 16-byte aligned
 
     VIGIL_DEVICE
