@@ -39,38 +39,74 @@ VIGIL_DEVICE void store_transposed(const CpuTeam<Avx2>&, const float (&block)[8]
 }
 #endif
 
-// Six rows by two vectors keep twelve sums, two of b and one of a in AVX2's sixteen registers.
-constexpr int kTileRowsInRegisters = 6;
 constexpr int kTileVectors = 2;
+
+// The arithmetic of an instruction set as it suits a tile of sums in registers, and how many rows such a tile has: with
+// AVX2 six rows by two vectors keep twelve sums, two of b and one of a in sixteen registers.
+template <class Isa>
+struct TileArithmetic : Isa {
+    static constexpr int kRows = 6;
+};
+
+// The baseline's own vectors are arrays, which the compiler keeps in memory; pairs of four it keeps in registers.
+template <>
+struct TileArithmetic<Baseline> {
+    static constexpr int kRows = 2;
+    typedef float Four __attribute__((vector_size(16)));
+    struct Vector {
+        Four low, high;
+    };
+    static VIGIL_DEVICE Vector zero() { return {Four{}, Four{}}; }
+    static VIGIL_DEVICE Vector load(const float* p) {
+        Vector v;
+        std::memcpy(&v.low, p, sizeof v.low);
+        std::memcpy(&v.high, p + 4, sizeof v.high);
+        return v;
+    }
+    static VIGIL_DEVICE Vector broadcast(float v) {
+        const Four all = {v, v, v, v};
+        return {all, all};
+    }
+    static VIGIL_DEVICE Vector fused(const Vector& a, const Vector& b, const Vector& c) {
+        return {a.low * b.low + c.low, a.high * b.high + c.high};
+    }
+    static VIGIL_DEVICE void store(float* p, const Vector& v) {
+        std::memcpy(p, &v.low, sizeof v.low);
+        std::memcpy(p + 4, &v.high, sizeof v.high);
+    }
+};
 
 // c[Rows, 8 * Vectors] (+)= a[Rows, depth] · b[depth, 8 * Vectors]
 template <class Isa, int Rows, int Vectors>
 VIGIL_DEVICE void multiply_in_registers(const float* a, int lda, const float* b, int ldb, float* c, int ldc, int depth,
                                         bool add) {
-    typename Isa::Vector sum[Rows][Vectors];
+    using Arithmetic = TileArithmetic<Isa>;
+    using Vector = typename Arithmetic::Vector;
+    Vector sum[Rows][Vectors];
     for (int r = 0; r < Rows; ++r)
         for (int v = 0; v < Vectors; ++v)
-            sum[r][v] = add ? Isa::load(c + static_cast<std::ptrdiff_t>(r) * ldc + 8 * v) : Isa::zero();
+            sum[r][v] = add ? Arithmetic::load(c + static_cast<std::ptrdiff_t>(r) * ldc + 8 * v) : Arithmetic::zero();
     for (int k = 0; k < depth; ++k) {
-        typename Isa::Vector right[Vectors];
-        for (int v = 0; v < Vectors; ++v) right[v] = Isa::load(b + static_cast<std::ptrdiff_t>(k) * ldb + 8 * v);
+        Vector right[Vectors];
+        for (int v = 0; v < Vectors; ++v) right[v] = Arithmetic::load(b + static_cast<std::ptrdiff_t>(k) * ldb + 8 * v);
         for (int r = 0; r < Rows; ++r) {
-            const typename Isa::Vector left = Isa::broadcast(a[static_cast<std::ptrdiff_t>(r) * lda + k]);
-            for (int v = 0; v < Vectors; ++v) sum[r][v] = Isa::fused(left, right[v], sum[r][v]);
+            const Vector left = Arithmetic::broadcast(a[static_cast<std::ptrdiff_t>(r) * lda + k]);
+            for (int v = 0; v < Vectors; ++v) sum[r][v] = Arithmetic::fused(left, right[v], sum[r][v]);
         }
     }
     for (int r = 0; r < Rows; ++r)
-        for (int v = 0; v < Vectors; ++v) Isa::store(c + static_cast<std::ptrdiff_t>(r) * ldc + 8 * v, sum[r][v]);
+        for (int v = 0; v < Vectors; ++v)
+            Arithmetic::store(c + static_cast<std::ptrdiff_t>(r) * ldc + 8 * v, sum[r][v]);
 }
 
 template <class Isa, int Vectors>
 VIGIL_DEVICE void multiply_columns(const float* a, int lda, const float* b, int ldb, float* c, int ldc, int rows,
                                    int depth, bool add) {
+    constexpr int kRows = TileArithmetic<Isa>::kRows;
     int r = 0;
-    for (; r + kTileRowsInRegisters <= rows; r += kTileRowsInRegisters)
-        multiply_in_registers<Isa, kTileRowsInRegisters, Vectors>(a + static_cast<std::ptrdiff_t>(r) * lda, lda, b, ldb,
-                                                                  c + static_cast<std::ptrdiff_t>(r) * ldc, ldc, depth,
-                                                                  add);
+    for (; r + kRows <= rows; r += kRows)
+        multiply_in_registers<Isa, kRows, Vectors>(a + static_cast<std::ptrdiff_t>(r) * lda, lda, b, ldb,
+                                                   c + static_cast<std::ptrdiff_t>(r) * ldc, ldc, depth, add);
     for (; r + 2 <= rows; r += 2)
         multiply_in_registers<Isa, 2, Vectors>(a + static_cast<std::ptrdiff_t>(r) * lda, lda, b, ldb,
                                                c + static_cast<std::ptrdiff_t>(r) * ldc, ldc, depth, add);
