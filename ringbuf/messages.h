@@ -181,18 +181,27 @@ VIGIL_HD bool decode(const EventSlot* slot, TokenEvent* e, std::uint32_t sequenc
     return true;
 }
 
+// A job travels as 8-byte words. It is copied to and from them with memcpy: reading its floats through a pointer to
+// integers would break the aliasing rules that the compiler reorders by.
 VIGIL_HD void encode(JobSlot* slot, const DecodeJob& job, std::uint32_t sequence) {
-    const auto* from = reinterpret_cast<const std::uint64_t*>(&job);
+    const auto* from = reinterpret_cast<const char*>(&job);
     auto* to = reinterpret_cast<std::uint64_t*>(&slot->job);
-    for (std::size_t i = 0; i < sizeof(DecodeJob) / 8; ++i) store_relaxed(&to[i], from[i]);
+    for (std::size_t i = 0; i < sizeof(DecodeJob) / 8; ++i) {
+        std::uint64_t word;
+        memcpy(&word, from + 8 * i, 8);
+        store_relaxed(&to[i], word);
+    }
     store_release(&slot->sequence, sequence);  // pairs with load_acquire in decode(JobSlot)
 }
 
 VIGIL_HD bool decode(const JobSlot* slot, DecodeJob* job, std::uint32_t sequence) {
     if (load_acquire(&slot->sequence) != sequence) return false;  // pairs with store_release in encode(JobSlot)
     const auto* from = reinterpret_cast<const std::uint64_t*>(&slot->job);
-    auto* to = reinterpret_cast<std::uint64_t*>(job);
-    for (std::size_t i = 0; i < sizeof(DecodeJob) / 8; ++i) to[i] = load_relaxed(&from[i]);
+    auto* to = reinterpret_cast<char*>(job);
+    for (std::size_t i = 0; i < sizeof(DecodeJob) / 8; ++i) {
+        const std::uint64_t word = load_relaxed(&from[i]);
+        memcpy(to + 8 * i, &word, 8);
+    }
     return true;
 }
 
