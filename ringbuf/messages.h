@@ -14,6 +14,10 @@ namespace vigil::ring {
 constexpr std::uint32_t kMaxStopTokens = 12;
 constexpr std::uint64_t kTimeMask = (std::uint64_t{1} << 48) - 1;  // an event's clock wraps after 78 hours
 
+// The largest event ring. An event's fourth word has only 16 bits of the sequence number, and a slot's sequence numbers
+// are a capacity apart: from 2^16 on, a word of the lap before, or of a slot never written, would pass for new.
+constexpr std::uint32_t kMaxEventCapacity = 1u << 15;
+
 // How the next token is chosen. Names, meaning and order of application follow llama.cpp:
 // penalties, top-k, top-p, min-p, temperature.
 struct SamplingParams {

@@ -4,11 +4,22 @@
 // (index + 1), so the consumer needs no shared write index, and a torn or stale slot is never believed.
 // The producer must not lap the consumer: it learns the consumer's index from a word the consumer writes,
 // and reads that word only when its cached copy says the ring may be full.
+//
+// A new ring is zeroed and begins at index 0, whose sequence number 1 no zeroed slot has.
 #pragma once
+
+#include <type_traits>
 
 #include "ringbuf/messages.h"
 
 namespace vigil::ring {
+
+// The capacities a ring of these slots can have. Who allocates one checks.
+template <class Slot>
+constexpr bool is_ring_capacity(std::uint32_t capacity) {
+    const std::uint32_t most = std::is_same<Slot, EventSlot>::value ? kMaxEventCapacity : 1u << 31;
+    return capacity != 0 && (capacity & (capacity - 1)) == 0 && capacity <= most;
+}
 
 // Index arithmetic is modulo 2^32; the difference of two live indices is at most the capacity.
 template <class Slot, class Message>
