@@ -45,8 +45,8 @@ class Harness {
     // One step or token; returns when it has run.
     void run_step(int step);
     void run_token(host::Dispatch dispatch = host::Dispatch::launch);
-    // Runs a job to its end and returns its events, kFinished included. Throws std::runtime_error if that takes longer
-    // than two minutes or the kernel reports a fault.
+    // Runs a job to its end and returns its events, kFinished included. Throws std::runtime_error if no event comes for
+    // two minutes or the kernel reports a fault.
     std::vector<ring::TokenEvent> run(const ring::DecodeJob& job, std::span<const std::int32_t> tokens,
                                       host::Dispatch dispatch);
 
