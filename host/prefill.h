@@ -17,6 +17,7 @@ struct PrefillOptions {
 
 class Prefill {
    public:
+    // Only while the kernel is parked: cuBLAS waits for the GPU when it goes.
     virtual ~Prefill() = default;
     // Writes K and V of positions [first, first + tokens.size()) into args.kv; positions before `first` must be
     // there. No logits: the last prompt token is fed by the decode kernel. Returns when the work is done.
