@@ -6,7 +6,7 @@
 FILE is a program, library or object that carries device code. Printed for each kernel and architecture: registers,
 stack and static shared memory in bytes, instructions, 128-bit global loads, loads and stores of local memory (spills
 or arrays that did not fit into registers). It fails if an architecture or the PTX is missing, if a kernel touches
-local memory, or if a kernel that streams weights loads none of them 16 bytes at a time.
+local memory more than a few times, or if a kernel that streams weights is missing or loads nothing 16 bytes at a time.
 """
 import argparse
 import re
@@ -15,10 +15,13 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
-# Kernels that read weight matrices: the resident loop, and the same phases as launches of their own.
-STREAMS_WEIGHTS = re.compile(r"resident|gemv|step_kernel|phase_kernel")
-# Kernels in which local memory is tolerated, with the reason. Empty: none is.
-LOCAL_MEMORY_ALLOWED = {}
+# Kernels that read weight matrices, which must be there and load 16 bytes at a time: the resident loop, the same phases
+# as launches of their own (QKV, output, gate and up, down, logits: values of ring::Phase), the prefill's GEMM.
+STREAMS_WEIGHTS = [r"resident_kernel", *(rf"step_kernel<\(.*Phase\){phase}>" for phase in (4, 6, 7, 8, 9)),
+                   r"prefill_kernel<\(.*PrefillOp\)2>"]
+# One or two words that a kernel keeps in local memory across a phase cost less than having fewer registers per thread
+# would; a loop that spills or an array that is indexed at run time has many more accesses.
+TOLERATED_LOCAL_ACCESSES = 8
 
 RESOURCES = re.compile(r"REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
 INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:[@{]\S*\s+)*([A-Z][A-Z0-9_.]*)")
@@ -89,9 +92,9 @@ def architectures_of(file, cuobjdump):
 
 
 def check(kernel, readable):
-    if kernel.local_accesses and not any(part in readable for part in LOCAL_MEMORY_ALLOWED):
+    if kernel.local_accesses > TOLERATED_LOCAL_ACCESSES:
         kernel.problems.append(f"{kernel.local_accesses} accesses to local memory (spills or an indexed array)")
-    if STREAMS_WEIGHTS.search(readable) and kernel.wide_loads == 0:
+    if kernel.wide_loads == 0 and any(re.search(pattern, readable) for pattern in STREAMS_WEIGHTS):
         kernel.problems.append("no 128-bit load (LDG.128) although it streams weights")
 
 
@@ -121,10 +124,8 @@ def main():
 
     kernels = read_kernels(args.file, args.cuobjdump)
     names = demangled(sorted({name for _, name in kernels}))
-    if not kernels:
-        problems.append("no kernel at all")
-    if kernels and not any(STREAMS_WEIGHTS.search(readable) for readable in names.values()):
-        problems.append(f"no kernel's name matches /{STREAMS_WEIGHTS.pattern}/: nothing was checked for wide loads")
+    problems += [f"no kernel is named {pattern}" for pattern in STREAMS_WEIGHTS
+                 if not any(re.search(pattern, readable) for readable in names.values())]
     print(f"{args.file}: SASS {', '.join(sorted(sass))}; PTX {', '.join(sorted(ptx)) or 'none'}")
     print(f"{'arch':6} {'regs':>4} {'stack':>6} {'shared':>7} {'instr':>7} {'LDG.128':>7} {'local':>6}  kernel")
     for key in sorted(kernels, key=lambda key: (key[0], short(names[key[1]]))):
