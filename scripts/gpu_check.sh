@@ -22,7 +22,10 @@ timeout_s=${TEST_TIMEOUT:-120}
 stash=${TMPDIR:-/tmp}/vigil-model
 status=0
 
-# Test programs know the folder they were built from, for their data.
+# Test programs know the folders they were built in, for their data and for the programs they start.
+for build in build build-m40; do
+    if [ ! -e "$ROOT/$build" ] && [ -d "$package/$build" ]; then ln -sfn "$package/$build" "$ROOT/$build"; fi
+done
 source_root=$(cat "$package/source_root")
 if [ ! -e "$source_root" ]; then
     mkdir -p "$(dirname "$source_root")" && ln -s "$ROOT" "$source_root"
