@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs clang-tidy (.clang-tidy) over the C++ sources: all of them, or those named, or with --changed those that differ
 # from the last commit. nvcc's own sources are left out: clang does not know CUDA 13. (Version 16, since 14 misreads
-# C++20 that g++ 12 accepts.)
+# C++20 that g++ 12 accepts. device/entry/cpu.cpp asks the CPU for f16c with a built-in that clang does not have.)
 #   scripts/lint.sh [--changed | FILE…]
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
@@ -26,6 +26,7 @@ fi
 mapfile -t files < <(python3 - "$build/compile_commands.json" "${files[@]}" <<'PYTHON'
 import json, os, sys
 compiled = {os.path.realpath(entry["file"]) for entry in json.load(open(sys.argv[1]))}
+compiled.discard(os.path.realpath("device/entry/cpu.cpp"))
 print("\n".join(file for file in sys.argv[2:] if os.path.realpath(file) in compiled))
 PYTHON
 )

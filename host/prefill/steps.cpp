@@ -2,7 +2,6 @@
 
 namespace vigil::host {
 
-using device::GemmArgs;
 using device::LayerWeights;
 using device::PrefillOp;
 using device::PrefillStep;

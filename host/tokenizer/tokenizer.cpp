@@ -137,7 +137,7 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
-Tokenizer Tokenizer::from_gguf(const gguf::File& file, std::optional<std::string> pre_override) {
+Tokenizer Tokenizer::from_gguf(const gguf::File& file, const std::optional<std::string>& pre_override) {
     TokenizerSpec spec;
     try {
         spec = read_tokenizer_spec(file);
@@ -145,13 +145,13 @@ Tokenizer Tokenizer::from_gguf(const gguf::File& file, std::optional<std::string
         throw TokenizerError(error.what());
     }
     try {
-        return from_spec(std::move(spec), std::move(pre_override));
+        return from_spec(std::move(spec), pre_override);
     } catch (const TokenizerError& error) {
         throw TokenizerError(file.error(error.what()).what());
     }
 }
 
-Tokenizer Tokenizer::from_spec(TokenizerSpec spec, std::optional<std::string> pre_override) {
+Tokenizer Tokenizer::from_spec(TokenizerSpec spec, const std::optional<std::string>& pre_override) {
     auto impl = std::make_unique<Impl>();
     impl->vocabulary = check_vocabulary(spec, pre_override);
     impl->special = collect_special_tokens(impl->vocabulary);

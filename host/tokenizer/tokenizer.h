@@ -25,9 +25,9 @@ class Tokenizer {
    public:
     // Reads tokenizer.ggml.*. `pre_override` decides how the vocabulary is read in place of tokenizer.ggml.model and
     // tokenizer.ggml.pre: the name of a pre-tokenizer (BPE) or "spm". Throws TokenizerError naming file, key and value.
-    static Tokenizer from_gguf(const gguf::File& file, std::optional<std::string> pre_override = {});
+    static Tokenizer from_gguf(const gguf::File& file, const std::optional<std::string>& pre_override = {});
     // The same from plain data (host/tokenizer/spec.h).
-    static Tokenizer from_spec(TokenizerSpec spec, std::optional<std::string> pre_override = {});
+    static Tokenizer from_spec(TokenizerSpec spec, const std::optional<std::string>& pre_override = {});
 
     Tokenizer(Tokenizer&&) noexcept;
     Tokenizer& operator=(Tokenizer&&) noexcept;

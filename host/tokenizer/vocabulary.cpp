@@ -29,7 +29,7 @@ const PreTokenizerDefinition* choose_kind(const TokenizerSpec& spec, const std::
                         quoted(spec.model), spm_name, choices));
     }
     if (!spec.pre || spec.pre->empty()) {
-        warnings.push_back(
+        warnings.emplace_back(
             "tokenizer.ggml.pre is missing: cutting words as 'default', which is probably not how the model was "
             "trained; --pre NAME chooses another");
         return find_pretokenizer("default");
