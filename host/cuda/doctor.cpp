@@ -16,14 +16,14 @@ std::string version_text(int version) {
     return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
 }
 
-void find_driver_problems(Diagnosis& d, int driver, int runtime, cudaError_t counted) {
+void find_driver_problems(Diagnosis& d, int driver, cudaError_t counted) {
     if (driver == 0) {
         d.findings.push_back({true, "no NVIDIA driver is loaded",
                               "install the driver and load it (nvidia-smi must list the GPU), or use --device cpu"});
     } else if (counted == cudaErrorInsufficientDriver) {
         d.findings.push_back({true,
                               fmt::format("the driver knows CUDA up to {}, this binary was built with {}",
-                                          version_text(driver), version_text(runtime)),
+                                          version_text(driver), d.runtime_version),
                               "install a newer driver, or build with an older CUDA toolkit"});
     } else if (counted == cudaErrorNoDevice) {
         d.findings.push_back(
@@ -83,16 +83,14 @@ Diagnosis diagnose(const std::function<CublasReport()>& probe_cublas) {
     d.cpu_isa = device::cpu::isa();
 
     int driver = 0;
-    int runtime = 0;
     cudaDriverGetVersion(&driver);  // leaves 0 without a driver
-    cudaRuntimeGetVersion(&runtime);
-    d.runtime_version = version_text(runtime);
+    d.runtime_version = version_text(CUDART_VERSION);
     if (driver != 0) d.driver_version = version_text(driver);
 
     int count = 0;
     const cudaError_t counted = cudaGetDeviceCount(&count);
     cudaGetLastError();
-    find_driver_problems(d, driver, runtime, counted);
+    find_driver_problems(d, driver, counted);
     if (counted == cudaSuccess)
         for (int i = 0; i < count; ++i) d.gpus.push_back(report_gpu(i));
 
