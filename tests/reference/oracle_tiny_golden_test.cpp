@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <unistd.h>
 
 #include "bench/synth/write_model.h"
@@ -31,6 +32,15 @@ synth::ModelSpec spec_of(const nlohmann::json& golden, const nlohmann::json& ent
     return spec;
 }
 
+// The sum of a file's 32-bit words; its size is a multiple of four, as GGUF pads its data.
+std::uint64_t word_sum(const std::filesystem::path& path) {
+    std::vector<std::uint32_t> words(std::filesystem::file_size(path) / sizeof(std::uint32_t));
+    std::ifstream(path, std::ios::binary)
+        .read(reinterpret_cast<char*>(words.data()),
+              static_cast<std::streamsize>(words.size() * sizeof(std::uint32_t)));
+    return std::accumulate(words.begin(), words.end(), std::uint64_t{0});
+}
+
 }  // namespace
 
 TEST_CASE("the oracle's logits are those of transformers for every architecture and RoPE scaling") {
@@ -45,6 +55,8 @@ TEST_CASE("the oracle's logits are those of transformers for every architecture 
         CAPTURE(entry.at("arch").get<std::string>());
         CAPTURE(entry.at("rope_scaling").get<std::string>());
         synth::write_model(spec_of(golden, entry), path, 1);
+        REQUIRE_MESSAGE(word_sum(path) == entry.at("file_sum").get<std::uint64_t>(),
+                        "the model maker makes another model than the golden data is of: run make_tiny_golden.py");
         Oracle oracle(gguf::File::open(path));
         const std::vector<int> tokens = entry.at("tokens");
         const auto logits = entry.at("logits").get<std::vector<std::vector<double>>>();

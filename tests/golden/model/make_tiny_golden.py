@@ -4,7 +4,7 @@
     python3 make_tiny_golden.py build/bench/synth_model
 
 needs torch, transformers, gguf. The models are made by synth_model (bench/), whose output depends on its options alone;
-when that changes, this data must be made again.
+when the maker changes, the test says so and this data must be made again.
 """
 import json
 import pathlib
@@ -101,12 +101,14 @@ def main():
             subprocess.run([synth_model, "--arch", case["arch"], "--rope-scaling", case["rope_scaling"],
                             "--rope-factor", str(FACTOR), "--rope-original-ctx", str(ORIGINAL_CONTEXT), "--seed", "3",
                             path], check=True, stdout=subprocess.DEVNULL)
+            # The sum of its 32-bit words tells the test whether it has the same model.
+            file_sum = int(np.fromfile(path, "<u4").sum(dtype=np.uint64))
             model = read_model(path, case["arch"], case["rope_scaling"])
         tokens = [int(t) for t in rng.integers(0, 512, N_TOKENS)]
         with torch.no_grad():
             logits = model(torch.tensor([tokens])).logits[0]
         rows = [[round(float(logits[p, c]), 6) for c in COLUMNS] for p in KEPT_POSITIONS]
-        made.append({**case, "tokens": tokens, "logits": rows})
+        made.append({**case, "file_sum": file_sum, "tokens": tokens, "logits": rows})
     head = {"made_by": f"make_tiny_golden.py with transformers {transformers.__version__}, FP64", "seed": 3,
             "rope_factor": FACTOR, "rope_original_context": ORIGINAL_CONTEXT, "positions": KEPT_POSITIONS,
             "columns": COLUMNS}
