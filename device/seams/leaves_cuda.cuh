@@ -95,7 +95,7 @@ VIGIL_DEVICE void dot_rows_in_format(const CudaTeam& team, const char* const (&r
 template <int R>
 VIGIL_DEVICE void dot_rows(const CudaTeam& team, TensorFormat format, const char* const (&rows)[R], int cols,
                            const float* x, float (&out)[R]) {
-    constexpr int kUnroll = 8 / R;  // eight 16-byte loads in flight per lane
+    constexpr int kUnroll = CudaTeam::kLoadsInFlight / R;
     if (format == TensorFormat::kF16)
         dot_rows_in_format<F16Format, R, kUnroll>(team, rows, cols, x, out);
     else
