@@ -97,6 +97,9 @@ class Engine {
    public:
     // Throws gguf::Error, TokenizerError or host::DeviceError with everything there is to say.
     static Engine load(const std::filesystem::path& model, const EngineOptions& options);
+    // The same on a device that the caller made; `options` says nothing of it.
+    static Engine load(const std::filesystem::path& model, const EngineOptions& options,
+                       std::unique_ptr<host::Device> device);
 
     Engine(Engine&&) noexcept;
     Engine& operator=(Engine&&) noexcept;

@@ -1,0 +1,203 @@
+#include "runtime/completions.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <utility>
+#include <vector>
+
+#include "runtime/stop_strings.h"
+
+namespace vigil {
+namespace {
+
+// A silence this long means that no token is about to come, and polling may give its core away.
+constexpr std::chrono::milliseconds kSpinSilence{5};
+constexpr std::chrono::microseconds kNap{50};
+constexpr std::chrono::seconds kSleep{1};
+// A thread that has just seen the last job end looks a little longer: the next request often follows at once.
+constexpr std::chrono::microseconds kLinger{200};
+
+}  // namespace
+
+// A job in the kernel's hands.
+struct Completions::Job {
+    Job(std::shared_ptr<RequestRun> the_run, const Tokenizer& tokenizer, std::uint32_t the_slot)
+        : run(std::move(the_run)), decoder(tokenizer), stops(run->request.stop), slot(the_slot) {
+        statistics.prompt_tokens = static_cast<std::int32_t>(run->request.prompt.size());
+    }
+
+    std::shared_ptr<RequestRun> run;
+    StreamingDecoder decoder;
+    StopMatcher stops;
+    std::uint32_t slot;
+    // Tokens whose text is not decided yet: part of a UTF-8 sequence, or perhaps of a stop text.
+    std::vector<TokenResult> withheld;
+    RequestStatistics statistics;
+    bool has_events = false;
+    std::uint64_t last_time_ns = 0;  // of an event, continued beyond 48 bits
+    bool ended = false;              // by a stop text: what the kernel still sends is dropped
+
+    // The text of all withheld tokens became known with the last of them.
+    void release_withheld() {
+        for (TokenResult& token : withheld) run->publish(std::move(token));
+        withheld.clear();
+    }
+    void end(RequestRun::End end) {
+        if (ended) return;
+        ended = true;
+        release_withheld();
+        statistics.total_ms = ms_between(run->submitted, Clock::now());
+        end.statistics = statistics;
+        run->finish(std::move(end));
+    }
+};
+
+Completions::Completions(const Tokenizer& tokenizer, SharedMemory& memory, Options options)
+    : tokenizer_(tokenizer), memory_(memory), options_(std::move(options)), thread_([this] { poll(); }) {}
+
+Completions::~Completions() {
+    stop();
+}
+
+void Completions::stop() {
+    stopping_ = true;
+    bell_.open();
+    if (thread_.joinable()) thread_.join();
+}
+
+void Completions::admit(const std::shared_ptr<RequestRun>& run, std::uint32_t slot, const std::function<void()>& push) {
+    {
+        const std::lock_guard lock(mutex_);
+        // Whoever cancels sets the mark first and looks for the job then, so one of the two sees the other.
+        if (run->cancelled()) return;
+        jobs_.push_back(std::make_unique<Job>(run, tokenizer_, slot));
+        ++outstanding_;
+        push();
+    }
+    bell_.open();
+}
+
+void Completions::cancel(RequestRun& run) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& job : jobs_) {
+        if (job->run.get() != &run) continue;
+        ring::store_relaxed(&memory_.job_cancel[job->slot], run.id);
+        return;
+    }
+    run.finish({.reason = FinishReason::kCancelled, .by_text = false, .error = {}, .statistics = {}});
+}
+
+void Completions::cancel_all() {
+    const std::lock_guard lock(mutex_);
+    for (const auto& job : jobs_) ring::store_relaxed(&memory_.job_cancel[job->slot], job->run->id);
+}
+
+void Completions::end_all(FinishReason reason, const std::string& error,
+                          const std::function<void(std::uint32_t)>& then) {
+    {
+        const std::lock_guard lock(mutex_);
+        drain();
+        while (!jobs_.empty()) end_front(reason, error);
+        if (then) then(next_event_);
+    }
+    options_.on_finished();
+}
+
+void Completions::poll() {
+    auto last_event = Clock::now();
+    while (!stopping_) {
+        const std::uint32_t seen = bell_.value();
+        if (event_ready()) {
+            const std::lock_guard lock(mutex_);
+            drain();
+            last_event = Clock::now();
+            continue;
+        }
+        const auto silence = Clock::now() - last_event;
+        if (outstanding_ == 0) {
+            if (!options_.spins || silence > kLinger) {
+                bell_.await_for(seen, kSleep);
+                last_event = Clock::now();
+            }
+        } else if (options_.spins && silence < kSpinSilence) {
+            __builtin_ia32_pause();
+        } else {
+            std::this_thread::sleep_for(kNap);
+        }
+    }
+}
+
+bool Completions::event_ready() const {
+    ring::TokenEvent event;
+    const std::uint32_t next = next_event_;
+    return ring::decode(&memory_.event_slots[next & (memory_.event_slots.size() - 1)], &event, next + 1);
+}
+
+void Completions::drain() {
+    ring::EventConsumer events(memory_.event_slots.data(), static_cast<std::uint32_t>(memory_.event_slots.size()),
+                               next_event_);
+    ring::TokenEvent event;
+    while (events.try_pop(&event)) {
+        next_event_ = events.next();
+        // Pairs with the kernel's load_acquire when it looks for room.
+        ring::store_release(&memory_.control->events_consumed, events.next());
+        take(event);
+    }
+}
+
+void Completions::take(const ring::TokenEvent& event) {
+    if (jobs_.empty() || event.job != (jobs_.front()->run->id & 0xffffu)) return;  // of a job that was given up
+    Job& job = *jobs_.front();
+    if (event.kind == ring::EventKind::kFinished) {
+        end_front(event.reason, event.reason == FinishReason::kFault
+                                    ? fmt::format("the kernel refused the job: {} prompt tokens, {} of them cached",
+                                                  job.run->request.prompt.size(), job.run->request.n_cached)
+                                    : std::string());
+        options_.on_finished();
+        return;
+    }
+    if (!job.ended) take_token(job, event);
+}
+
+void Completions::take_token(Job& job, const ring::TokenEvent& event) {
+    const std::uint64_t step_ns = (event.time_ns - job.last_time_ns) & ring::kTimeMask;
+    TokenResult token{event.token, {}, event.logprob, job.has_events ? job.last_time_ns + step_ns : event.time_ns};
+    if (!job.has_events) {
+        const auto now = Clock::now();
+        job.statistics.time_to_first_token_ms = ms_between(job.run->submitted, now);
+        job.statistics.prefill_ms = ms_between(std::max(job.run->begun, last_end_), now);
+    } else {
+        job.statistics.token_ms.push_back(static_cast<double>(step_ns) * 1e-6);
+    }
+    job.has_events = true;
+    job.last_time_ns = token.time_ns;
+    if (event.kind == ring::EventKind::kScore) {
+        job.run->publish(std::move(token));
+        return;
+    }
+    ++job.statistics.generated_tokens;
+    const StopMatcher::Step step = job.stops.push(job.decoder.push(event.token));
+    token.text = step.text;
+    job.withheld.push_back(std::move(token));
+    if (step.found) {
+        job.end({.reason = FinishReason::kStopToken, .by_text = true, .error = {}, .statistics = {}});
+        ring::store_relaxed(&memory_.job_cancel[job.slot], job.run->id);
+        return;
+    }
+    StreamingDecoder decoder_now = job.decoder;
+    if (!job.stops.holds() && decoder_now.finish().empty()) job.release_withheld();
+}
+
+void Completions::end_front(FinishReason reason, const std::string& error) {
+    Job& job = *jobs_.front();
+    if (!job.ended && !job.withheld.empty()) {
+        const StopMatcher::Step rest = job.stops.push(job.decoder.finish());
+        job.withheld.back().text += rest.text + job.stops.finish();
+    }
+    job.end({.reason = reason, .by_text = false, .error = error, .statistics = {}});
+    last_end_ = Clock::now();
+    jobs_.pop_front();
+    --outstanding_;
+}
+
+}  // namespace vigil

@@ -1,0 +1,261 @@
+// The engine's parts put together: what is loaded, in which order the threads start, and how it all ends.
+#include "runtime/engine.h"
+
+#include <algorithm>
+#include <atomic>
+#include <fmt/format.h>
+#include <utility>
+
+#include "host/model.h"
+#include "host/prefill.h"
+#include "host/workspace.h"
+#include "runtime/choose_device.h"
+#include "runtime/completions.h"
+#include "runtime/request_run.h"
+#include "runtime/shared_memory.h"
+#include "runtime/submission.h"
+#include "runtime/supervisor.h"
+#include "runtime/validate.h"
+
+namespace vigil {
+namespace {
+
+constexpr std::int32_t kDefaultContext = 4096;
+constexpr std::chrono::milliseconds kLeaseInterval{50};
+// A GPU's host threads have cores of their own; beside the CPU device they would take the kernel's.
+constexpr std::chrono::microseconds kSpin{200};
+
+std::uint64_t nanoseconds(std::chrono::milliseconds time) {
+    return static_cast<std::uint64_t>(std::chrono::nanoseconds(time).count());
+}
+
+// Positions of the KV cache.
+std::int32_t context_size(const gguf::File& file, const EngineOptions& options) {
+    if (options.ctx_size < 0)
+        throw host::DeviceError(fmt::format("ctx_size is {}: it can't be negative", options.ctx_size));
+    const std::int32_t model_context = host::read_config(file, 0).max_seq_len;
+    if (options.ctx_size == 0) return std::min(model_context, kDefaultContext);
+    if (options.ctx_size > model_context && options.on_warning)
+        options.on_warning(fmt::format("a context of {} positions is more than the {} that the model was made for",
+                                       options.ctx_size, model_context));
+    return options.ctx_size;
+}
+
+device::KernelArgs make_args(const host::Model& model, const host::Workspace& workspace, const EngineOptions& options) {
+    device::KernelArgs args;
+    args.weights = model.weights();
+    workspace.fill(args);
+    args.idle_park_ns = nanoseconds(options.idle_park);
+    args.lease_ns = nanoseconds(options.lease);
+    args.deadline_ns = nanoseconds(options.deadline);
+    return args;
+}
+
+Tokenizer load_tokenizer(const gguf::File& file, const EngineOptions& options) {
+    Tokenizer tokenizer = Tokenizer::from_gguf(file, options.pre_tokenizer);
+    if (!options.on_warning) return tokenizer;
+    for (const std::string& warning : tokenizer.warnings()) options.on_warning(warning);
+    if (tokenizer.end_of_generation().size() > ring::kMaxStopTokens)
+        options.on_warning(fmt::format("the model has {} tokens that end a generation; only the first {} do",
+                                       tokenizer.end_of_generation().size(), ring::kMaxStopTokens));
+    return tokenizer;
+}
+
+}  // namespace
+
+struct Generation::State final : RequestRun {
+    using RequestRun::RequestRun;
+};
+
+// Members in the order of their making; threads start with the last ones and end before anything else goes.
+struct Engine::Impl {
+    Impl(const gguf::File& file, std::unique_ptr<host::Device> the_device, const EngineOptions& the_options)
+        : options(the_options),
+          tokenizer(load_tokenizer(file, options)),
+          device(std::move(the_device)),
+          model(file, *device, context_size(file, options), options.on_load),
+          workspace(*device, model.config(), device->plan(model.config(), options.blocks)),
+          args(make_args(model, workspace, options)),
+          memory(*device, args, {.job_capacity = 8, .event_capacity = 4096, .logits_rows = options.logits_rows}),
+          prefill(host::make_prefill(*device, args, {.use_cublas = options.use_cublas, .chunk = 512})),
+          gemm_name(prefill->gemm_name()) {
+        device->flush_uploads();
+        start();
+    }
+    ~Impl();
+
+    void start();
+    // Ends all jobs and makes the kernel's state that of a fresh start, with the rings where they are.
+    void recover(const std::string& error);
+
+    EngineOptions options;
+    Tokenizer tokenizer;
+    std::unique_ptr<host::Device> device;
+    host::Model model;
+    host::Workspace workspace;
+    device::KernelArgs args;
+    SharedMemory memory;
+    std::unique_ptr<host::Prefill> prefill;
+    std::string gemm_name;
+    std::atomic<std::uint64_t> requests{0};
+
+    std::shared_ptr<Completions> completions;
+    std::unique_ptr<Supervisor> supervisor;
+    std::unique_ptr<Submission> submission;
+};
+
+void Engine::Impl::start() {
+    const bool is_cuda = device->info().is_cuda;
+    completions = std::make_shared<Completions>(
+        tokenizer, memory, Completions::Options{.spins = is_cuda, .on_finished = [this] { submission->notify(); }});
+    supervisor = std::make_unique<Supervisor>(
+        *device, args, memory,
+        Supervisor::Options{
+            .lease_interval = std::max(std::chrono::milliseconds(1), std::min(kLeaseInterval, options.lease / 4)),
+            .patience = 4 * options.deadline,
+            .has_work = [this] { return options.dispatch == Dispatch::persistent && completions->outstanding() > 0; },
+            .on_fault = [this](const std::string& error) { recover(error); },
+            .on_lost = [this](const std::string& error) { completions->end_all(FinishReason::kFault, error, {}); }});
+    submission =
+        std::make_unique<Submission>(*device, args, memory, *prefill, tokenizer, *completions, *supervisor,
+                                     Submission::Options{.dispatch = options.dispatch,
+                                                         .in_kernel_prompt = options.in_kernel_prompt,
+                                                         .linger = is_cuda ? kSpin : std::chrono::microseconds(0),
+                                                         .deadline = options.deadline});
+    if (options.dispatch == Dispatch::persistent) supervisor->resume();
+}
+
+Engine::Impl::~Impl() {
+    completions->cancel_all();
+    submission->stop();
+    // The jobs under way end within a token, if the kernel is well; if not, it is told to leave all the same.
+    completions->cancel_all();
+    if (!supervisor->stop()) {
+        // cuBLAS would wait for the kernel, for ever.
+        static_cast<void>(prefill.release());
+    }
+    completions->end_all(FinishReason::kCancelled, {}, {});
+    completions->stop();
+}
+
+void Engine::Impl::recover(const std::string& error) {
+    completions->end_all(FinishReason::kFault, error, [this](std::uint32_t next_event) {
+        workspace.reset();
+        device::DecodeState fresh;
+        fresh.next_job = submission->jobs_pushed();
+        fresh.next_event = next_event;
+        fresh.events_consumed = next_event;
+        device->upload(args.state, &fresh, sizeof fresh);
+        device->flush_uploads();
+        ring::store_release(&memory.status->jobs_consumed, fresh.next_job);
+    });
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+Engine::~Engine() = default;
+
+Engine Engine::load(const std::filesystem::path& model, const EngineOptions& options) {
+    const gguf::File file = gguf::File::open(model);
+    std::unique_ptr<host::Device> device = choose_device(options.device, options.cpu_threads, options.on_warning);
+    if (options.device != "auto" || !device->info().is_cuda)
+        return Engine(std::make_unique<Impl>(file, std::move(device), options));
+    try {
+        return Engine(std::make_unique<Impl>(file, std::move(device), options));
+    } catch (const host::DeviceError& e) {
+        if (options.on_warning) options.on_warning(fmt::format("the GPU is not used: {}", e.what()));
+    }
+    return Engine(std::make_unique<Impl>(file, host::make_cpu_device(options.cpu_threads), options));
+}
+
+Engine Engine::load(const std::filesystem::path& model, const EngineOptions& options,
+                    std::unique_ptr<host::Device> device) {
+    return Engine(std::make_unique<Impl>(gguf::File::open(model), std::move(device), options));
+}
+
+Generation Engine::submit(Request request) {
+    validate(request, impl_->model.config(), impl_->options.logits_rows);
+    const auto spin = impl_->device->info().is_cuda ? kSpin : std::chrono::microseconds(0);
+    auto state = std::make_shared<Generation::State>(std::move(request), ++impl_->requests, spin, impl_->completions);
+    impl_->supervisor->release();
+    impl_->submission->submit(state);
+    return Generation(std::move(state));
+}
+
+const Tokenizer& Engine::tokenizer() const noexcept {
+    return impl_->tokenizer;
+}
+const device::ModelConfig& Engine::config() const noexcept {
+    return impl_->model.config();
+}
+const host::DeviceInfo& Engine::device_info() const noexcept {
+    return impl_->device->info();
+}
+Dispatch Engine::dispatch() const noexcept {
+    return impl_->options.dispatch;
+}
+std::size_t Engine::weight_bytes() const noexcept {
+    return impl_->model.weight_bytes();
+}
+const char* Engine::gemm_name() const noexcept {
+    return impl_->gemm_name.c_str();
+}
+
+std::span<const float> Engine::logits_row(std::int32_t row) const {
+    if (row < 0 || row >= impl_->options.logits_rows)
+        throw std::invalid_argument(
+            fmt::format("row is {}: the engine was loaded with logits_rows {}", row, impl_->options.logits_rows));
+    const auto width = static_cast<std::size_t>(impl_->model.config().vocab_size);
+    return std::span<const float>(impl_->memory.logits).subspan(static_cast<std::size_t>(row) * width, width);
+}
+
+void Engine::park() {
+    if (impl_->options.dispatch == Dispatch::persistent) impl_->supervisor->hold();
+}
+
+void Engine::resume() {
+    if (impl_->options.dispatch == Dispatch::persistent) impl_->supervisor->resume();
+}
+
+EngineStatistics Engine::statistics() const {
+    return {.requests = impl_->requests,
+            .tokens = ring::load_relaxed(&impl_->memory.status->tokens),
+            .launches = impl_->supervisor->launches(),
+            .prefills = impl_->submission->prefills()};
+}
+
+Generation::Generation(std::shared_ptr<State> state) : state_(std::move(state)) {}
+Generation::Generation(Generation&&) noexcept = default;
+
+Generation& Generation::operator=(Generation&& other) noexcept {
+    if (this == &other) return *this;
+    if (state_) state_->cancel();
+    state_ = std::move(other.state_);
+    return *this;
+}
+
+Generation::~Generation() {
+    if (state_) state_->cancel();
+}
+
+std::optional<TokenResult> Generation::next() {
+    return state_->next();
+}
+void Generation::cancel() {
+    state_->cancel();
+}
+FinishReason Generation::reason() const {
+    return state_->end().reason;
+}
+bool Generation::stopped_by_text() const {
+    return state_->end().by_text;
+}
+const std::string& Generation::error() const {
+    return state_->end().error;
+}
+const RequestStatistics& Generation::statistics() const {
+    return state_->end().statistics;
+}
+
+}  // namespace vigil

@@ -1,0 +1,84 @@
+// The way into the job ring: client threads put requests into a queue, one thread takes them out in order, prefills
+// where that pays, and puts their jobs into the ring.
+#pragma once
+
+#include <atomic>
+#include <boost/lockfree/queue.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "host/cpu/block_pool.h"
+#include "host/device.h"
+#include "host/prefill.h"
+#include "ringbuf/ring.h"
+#include "runtime/completions.h"
+#include "runtime/request_run.h"
+#include "runtime/shared_memory.h"
+#include "runtime/supervisor.h"
+
+namespace vigil {
+
+class Submission {
+   public:
+    struct Options {
+        Dispatch dispatch = Dispatch::persistent;
+        std::int32_t in_kernel_prompt = 8;    // see EngineOptions
+        std::int32_t prefill_piece = 512;     // tokens between two looks at whether the request is still wanted
+        std::chrono::microseconds linger{0};  // how long to look for another request before sleeping
+        std::chrono::milliseconds deadline{2000};
+    };
+
+    // All that is passed must outlive it. `supervisor` is used under persistent dispatch only.
+    Submission(host::Device& device, const device::KernelArgs& args, SharedMemory& memory, host::Prefill& prefill,
+               Tokenizer const& tokenizer, Completions& completions, Supervisor& supervisor, const Options& options);
+    ~Submission();
+
+    // From any thread.
+    void submit(std::shared_ptr<RequestRun> run);
+    // A job has ended: there may be room for another.
+    void notify() { bell_.open(); }
+    // Ends what waits in the queue as cancelled, and the thread.
+    void stop();
+
+    // Jobs put into the ring so far. Stable while Completions admits no other.
+    std::uint32_t jobs_pushed() const noexcept { return pushed_; }
+    std::uint64_t prefills() const noexcept { return prefills_; }
+
+   private:
+    void serve_all();
+    void serve(const std::shared_ptr<RequestRun>& run);
+    // The tokens of the prompt that prefill takes, 0 if it is fed inside the kernel.
+    std::int32_t tokens_to_prefill(const Request& request) const;
+    void prefill(const RequestRun& run, std::int32_t n_tokens);
+    ring::DecodeJob make_job(const RequestRun& run, std::int32_t n_cached) const;
+    // Waits until `condition` holds; false if the engine stops or the run is cancelled before.
+    bool wait_until(const RequestRun& run, const std::function<bool()>& condition);
+    bool job_ring_has_room() const;
+    bool kernel_has_no_job() const;
+    void run_tokens();
+    void wait_for_request(std::uint32_t seen);
+
+    host::Device& device_;
+    const device::KernelArgs args_;
+    SharedMemory& memory_;
+    host::Prefill& prefill_;
+    const Tokenizer& tokenizer_;
+    Completions& completions_;
+    Supervisor& supervisor_;
+    const Options options_;
+
+    boost::lockfree::queue<std::shared_ptr<RequestRun>*> queue_{64};  // owns what it points to
+    host::Gate bell_;
+    std::atomic<bool> stopping_{false};
+    std::atomic<std::uint32_t> pushed_{0};
+    std::atomic<std::uint64_t> prefills_{0};
+    ring::JobProducer jobs_;
+    std::string device_error_;  // of an ordinary launch; nothing runs any more
+    std::thread thread_;
+};
+
+}  // namespace vigil
