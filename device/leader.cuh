@@ -16,13 +16,11 @@ struct HostWords {
     std::uint64_t cancelled_job;
 };
 
-VIGIL_DEVICE
-std::uint32_t job_slot(const KernelArgs& a) {
+VIGIL_DEVICE std::uint32_t job_slot(const KernelArgs& a) {
     return a.state->next_job & (a.job_capacity - 1);
 }
 
-VIGIL_DEVICE
-HostWords request_host_words(const KernelArgs& a) {
+VIGIL_DEVICE HostWords request_host_words(const KernelArgs& a) {
     return {ring::load_relaxed(&a.control->command), ring::load_relaxed(&a.control->lease),
             ring::load_relaxed(&a.job_cancel[job_slot(a)])};
 }
@@ -33,14 +31,12 @@ struct Lease {
     std::uint64_t since_ns = 0;
 };
 
-VIGIL_DEVICE
-bool lease_lost(Lease& lease, std::uint32_t word, std::uint64_t now, std::uint64_t limit_ns) {
+VIGIL_DEVICE bool lease_lost(Lease& lease, std::uint32_t word, std::uint64_t now, std::uint64_t limit_ns) {
     if (lease.since_ns == 0 || word != lease.seen) lease = {word, now};
     return now - lease.since_ns > limit_ns;
 }
 
-VIGIL_DEVICE
-void leave_with(const KernelArgs& a, ring::Fault fault) {
+VIGIL_DEVICE void leave_with(const KernelArgs& a, ring::Fault fault) {
     ring::store_relaxed(&a.status->fault, static_cast<std::uint32_t>(fault));
     ring::store_relaxed(&a.state->leave, 1);
 }
@@ -101,8 +97,7 @@ VIGIL_DEVICE bool take_job(const KernelArgs& a) {
     return true;
 }
 
-VIGIL_DEVICE
-bool job_fits(const KernelArgs& a, const ring::DecodeJob& job) {
+VIGIL_DEVICE bool job_fits(const KernelArgs& a, const ring::DecodeJob& job) {
     return job.n_prompt > 0 && job.n_prompt <= a.config.max_seq_len && job.n_cached >= 0 &&
            job.n_cached < job.n_prompt && job.max_new_tokens >= 0 && job.n_stop_tokens <= ring::kMaxStopTokens;
 }
@@ -187,8 +182,7 @@ VIGIL_DEVICE void direct(M& m, const KernelArgs& a, Lease& lease, Waiting waitin
         ring::store_relaxed(&a.status->state, static_cast<std::uint32_t>(ring::KernelState::kDecoding));
 }
 
-VIGIL_DEVICE
-bool is_stop_token(const ring::DecodeJob& job, int token) {
+VIGIL_DEVICE bool is_stop_token(const ring::DecodeJob& job, int token) {
     if ((job.flags & ring::kJobIgnoreEos) != 0) return false;
     for (std::uint32_t i = 0; i < job.n_stop_tokens; ++i)
         if (job.stop_tokens[i] == token) return true;
@@ -233,13 +227,11 @@ VIGIL_DEVICE void advance(const KernelArgs& a, const TokenContext& t, const Choi
 // The end of a token: chooses or scores, moves on. Block 0; the others go straight to the next exchange.
 //   reads      tiles, scores, logits
 //   writes     history, DecodeState, the event ring
-//   waits for  the tiles of all blocks, if this token wants logits
+//   needs      the tiles of all blocks in place, if this token wants logits
 template <class M>
 VIGIL_DEVICE void finish_token(M& m, const KernelArgs& a, const TokenContext& t, const HostWords& host, bool may_wait) {
     Choice choice{0, 0.0f};
     if (t.wants_logits) {
-        m.await(ring::Phase::kSample);
-        if (m.failed()) return;
         const bool scoring = (a.state->job.flags & ring::kJobScore) != 0;
         if (!scoring)
             choice = choose_token(m, a, t.position);

@@ -152,6 +152,17 @@ VIGIL_DEVICE void copy_published(const CpuTeam<Isa>&, float* to, const float* fr
 }
 
 template <class Isa>
+VIGIL_DEVICE float copy_weighted(const CpuTeam<Isa>&, float* to, const float* from, const float* weight, int n) {
+    typename Isa::Vector sum = Isa::zero();
+    for (int i = 0; i < n; i += 8) {
+        const typename Isa::Vector v = Isa::load(from + i);
+        Isa::store(to + i, Isa::fused(v, Isa::load(weight + i), Isa::zero()));
+        sum = Isa::fused(v, v, sum);
+    }
+    return horizontal_sum<Isa>(sum);
+}
+
+template <class Isa>
 VIGIL_DEVICE void turn_sincos(const CpuTeam<Isa>&, float turns, float* sine, float* cosine) {
     const float angle = 6.283185307179586f * turns;
     *sine = sinf(angle);

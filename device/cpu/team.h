@@ -21,60 +21,46 @@ struct CpuTeam {
     int block_index;
     int block_count;
 
-    VIGIL_DEVICE
-    int block() const { return block_index; }
-    VIGIL_DEVICE
-    int n_blocks() const { return block_count; }
-    VIGIL_DEVICE
-    int thread() const { return 0; }
-    VIGIL_DEVICE
-    int n_threads() const { return 1; }
-    VIGIL_DEVICE
-    int warp() const { return 0; }
-    VIGIL_DEVICE
-    int n_warps() const { return 1; }
-    VIGIL_DEVICE
-    int lane() const { return 0; }
+    VIGIL_DEVICE int block() const { return block_index; }
+    VIGIL_DEVICE int n_blocks() const { return block_count; }
+    VIGIL_DEVICE int thread() const { return 0; }
+    VIGIL_DEVICE int n_threads() const { return 1; }
+    VIGIL_DEVICE int warp() const { return 0; }
+    VIGIL_DEVICE int n_warps() const { return 1; }
+    VIGIL_DEVICE int lane() const { return 0; }
 
-    VIGIL_DEVICE
-    void sync() const {}
-    VIGIL_DEVICE
-    int sync_count(bool predicate) const { return predicate ? 1 : 0; }
-    VIGIL_DEVICE
-    void sync_warp() const {}
-    VIGIL_DEVICE
-    float lane_sum(float v, int = 1) const { return v; }
-    VIGIL_DEVICE
-    float lane_max(float v, int = 1) const { return v; }
+    VIGIL_DEVICE void sync() const {}
+    VIGIL_DEVICE int sync_count(bool predicate) const { return predicate ? 1 : 0; }
+    VIGIL_DEVICE void sync_warp() const {}
+    VIGIL_DEVICE float lane_sum(float v, int = 1) const { return v; }
+    VIGIL_DEVICE float lane_max(float v, int = 1) const { return v; }
     template <class T>
     VIGIL_DEVICE T lane_exchange(T v, int) const {
         return v;
     }
 
-    VIGIL_DEVICE
-    std::uint32_t fetch_add(std::uint32_t* p, std::uint32_t v) const {
+    VIGIL_DEVICE std::uint32_t fetch_add(std::uint32_t* p, std::uint32_t v) const {
         return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);
     }
-    VIGIL_DEVICE
-    int fetch_add_shared(int* p, int v) const {
+    VIGIL_DEVICE void add_release(std::uint32_t* p, std::uint32_t v) const {
+        __atomic_fetch_add(p, v, __ATOMIC_RELEASE);
+    }
+    VIGIL_DEVICE int fetch_add_shared(int* p, int v) const {
         const int before = *p;
         *p = before + v;
         return before;
     }
 
-    VIGIL_DEVICE
-    static float load_published(const float* p) { return *p; }
+    VIGIL_DEVICE static float load_published(const float* p) { return *p; }
 
-    VIGIL_DEVICE
-    static std::uint64_t clock_ns() {
+    VIGIL_DEVICE static std::uint64_t clock_ns() {
         timespec t{};
         clock_gettime(CLOCK_MONOTONIC, &t);
         return static_cast<std::uint64_t>(t.tv_sec) * 1000000000u + static_cast<std::uint64_t>(t.tv_nsec);
     }
 
     // More blocks than cores must not starve each other: give the core away soon, sleep when idle for long.
-    VIGIL_DEVICE
-    static void pause(std::uint32_t spins) {
+    VIGIL_DEVICE static void pause(std::uint32_t spins) {
         if (spins > 20000) {
             const timespec t{0, 200000};
             nanosleep(&t, nullptr);
@@ -85,8 +71,7 @@ struct CpuTeam {
         }
     }
 
-    VIGIL_DEVICE
-    static void prefetch(const void* p) { __builtin_prefetch(p); }
+    VIGIL_DEVICE static void prefetch(const void* p) { __builtin_prefetch(p); }
     static constexpr int kPrefetchLine = 64;
     static constexpr int kPrefetchBytes = 0;  // the hardware prefetcher follows the rows by itself
 };

@@ -18,8 +18,7 @@ struct KvSplit {
     int count;
     int length;
 };
-VIGIL_DEVICE
-KvSplit kv_split(const GridPlan& plan, int n_positions) {
+VIGIL_DEVICE KvSplit kv_split(const GridPlan& plan, int n_positions) {
     constexpr int kMinLength = 32;  // shorter parts cost more to combine than they save
     int count = (n_positions + kMinLength - 1) / kMinLength;
     if (count > plan.max_kv_splits) count = plan.max_kv_splits;
@@ -42,8 +41,7 @@ struct HeadLanes {
     int lanes;   // per row, a power of two
     int chunks;  // per lane
 
-    VIGIL_DEVICE
-    explicit HeadLanes(int head_dim) {
+    VIGIL_DEVICE explicit HeadLanes(int head_dim) {
         lanes = 1;
         while (lanes < Team::kWarpSize && lanes * 8 < head_dim) lanes *= 2;
         chunks = (head_dim / 8 + lanes - 1) / lanes;

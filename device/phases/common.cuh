@@ -16,8 +16,7 @@ struct TokenContext {
     int position;       // of the token that is fed
 };
 
-VIGIL_DEVICE
-TokenContext read_context(const KernelArgs& a) {
+VIGIL_DEVICE TokenContext read_context(const KernelArgs& a) {
     const DecodeState* s = a.state;
     TokenContext t;
     t.active = ring::load_relaxed(&s->active) != 0;
@@ -28,17 +27,14 @@ TokenContext read_context(const KernelArgs& a) {
     return t;
 }
 
-VIGIL_DEVICE
-int head_rows(const ModelConfig& c) {
+VIGIL_DEVICE int head_rows(const ModelConfig& c) {
     return c.n_heads * c.head_dim;
 }
-VIGIL_DEVICE
-int kv_rows(const ModelConfig& c) {
+VIGIL_DEVICE int kv_rows(const ModelConfig& c) {
     return c.n_kv_heads * c.head_dim;
 }
 
-VIGIL_DEVICE
-const char* row_pointer(const Tensor& t, int row) {
+VIGIL_DEVICE const char* row_pointer(const Tensor& t, int row) {
     return static_cast<const char*>(t.data) + static_cast<std::size_t>(row) * t.cols * bytes_per_weight(t.format);
 }
 
@@ -56,8 +52,7 @@ VIGIL_DEVICE void prefetch_rows(const M& m, const Tensor& t, Range rows) {
 }
 
 // Floats that fit into the phases' shared area.
-VIGIL_DEVICE
-int area_floats(const KernelArgs& a) {
+VIGIL_DEVICE int area_floats(const KernelArgs& a) {
     return (a.plan.shared_bytes - static_cast<int>(sizeof(BlockScratch))) / static_cast<int>(sizeof(float));
 }
 
@@ -70,19 +65,23 @@ VIGIL_DEVICE const float* gather(M& m, const KernelArgs& a, const float* from, i
     return m.area();
 }
 
-// RMSNorm(from) * weight in shared memory: x_i / sqrt(mean(x²) + eps) * weight_i. Each block computes it for itself,
-// which is cheaper than one more exchange.
+// The input of a projection behind an RMSNorm. W · (x_i / rms * weight_i) is (W · (x_i * weight_i)) / rms: the norm's
+// scale multiplies the result, so that its reduction is not waited for before the products begin.
+struct NormedInput {
+    const float* x;  // shared memory: the vector times the norm's weight
+    float scale;     // 1 / sqrt(mean(x²) + eps)
+};
+
+// Each block computes the norm for itself, which is cheaper than one more exchange.
 template <class M>
-VIGIL_DEVICE const float* gather_normed(M& m, const float* from, int n, const float* weight, float eps) {
-    float* x = m.area();
-    copy_published(m.team, x, from, n);
-    m.team.sync();
-    float sum = 0.0f;
-    for (int i = m.team.thread(); i < n; i += m.team.n_threads()) sum = fused(m.team, x[i], x[i], sum);
-    const float scale = 1.0f / sqrtf(block_sum(m, sum) / static_cast<float>(n) + eps);
-    for (int i = m.team.thread(); i < n; i += m.team.n_threads()) x[i] = x[i] * scale * weight[i];
-    m.team.sync();
-    return x;
+VIGIL_DEVICE NormedInput gather_normed(M& m, const float* from, int n, const float* weight, float eps) {
+    const float sum = m.team.lane_sum(copy_weighted(m.team, m.area(), from, weight, n));
+    float* per_warp = m.scratch()->reduce;
+    if (m.team.lane() == 0) per_warp[m.team.warp()] = sum;
+    m.team.sync();  // for the vector and the sums at once
+    float total = 0.0f;
+    for (int w = 0; w < m.team.n_warps(); ++w) total += per_warp[w];
+    return {m.area(), 1.0f / sqrtf(total / static_cast<float>(n) + eps)};
 }
 
 // done(r, W[r]·x) for the block's rows, called by one lane per row. Warps take rows in turn, R at a time.

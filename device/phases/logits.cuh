@@ -10,14 +10,12 @@
 namespace vigil::device {
 
 // The penalties' window: the last `penalty_last_n` tokens up to and including the one fed now.
-VIGIL_DEVICE
-Range penalty_window(const ring::SamplingParams& s, int position) {
+VIGIL_DEVICE Range penalty_window(const ring::SamplingParams& s, int position) {
     if (s.penalty_last_n < 0 || s.penalty_last_n > position) return {0, position + 1};
     return {position + 1 - s.penalty_last_n, position + 1};
 }
 
-VIGIL_DEVICE
-bool has_penalties(const ring::SamplingParams& s) {
+VIGIL_DEVICE bool has_penalties(const ring::SamplingParams& s) {
     return s.penalty_last_n != 0 &&
            (s.repeat_penalty != 1.0f || s.frequency_penalty != 0.0f || s.presence_penalty != 0.0f);
 }
@@ -41,8 +39,7 @@ VIGIL_DEVICE void apply_penalties(M& m, const KernelArgs& a, const ring::Samplin
 }
 
 // Higher score first, lower token among equals.
-VIGIL_DEVICE
-bool beats(float score, int token, float other_score, int other_token) {
+VIGIL_DEVICE bool beats(float score, int token, float other_score, int other_token) {
     return score > other_score || (score == other_score && token < other_token);
 }
 
@@ -81,12 +78,13 @@ VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
     const Range rows = {tiles.begin * kTileRows, tiles.end * kTileRows < vocab ? tiles.end * kTileRows : vocab};
     prefetch_rows(m, a.weights.output, rows);
     m.await(ring::Phase::kLogits);
-    const float* x = gather_normed(m, a.act.residual, a.config.dim, a.weights.output_norm, a.config.norm_eps);
+    const NormedInput in = gather_normed(m, a.act.residual, a.config.dim, a.weights.output_norm, a.config.norm_eps);
     const int out_row = t.position - ring::load_relaxed(&a.state->job.n_cached);
     const bool emit = (ring::load_relaxed(&a.state->job.flags) & ring::kJobEmitLogits) != 0 &&
                       a.logits_out != nullptr && out_row < a.logits_out_rows;
     float* const host_row = emit ? a.logits_out + static_cast<std::size_t>(out_row) * vocab : nullptr;
-    gemv_rows(m, a.weights.output, rows, x, [&](int r, float y) {
+    gemv_rows(m, a.weights.output, rows, in.x, [&](int r, float product) {
+        const float y = product * in.scale;
         a.act.logits[r] = y;
         a.act.scores[r] = y;
         if (host_row != nullptr) host_row[r] = y;

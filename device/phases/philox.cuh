@@ -12,8 +12,7 @@ struct Philox {
     std::uint32_t words[4];
 };
 
-VIGIL_DEVICE
-Philox philox(std::uint64_t key, std::uint32_t c0, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3) {
+VIGIL_DEVICE Philox philox(std::uint64_t key, std::uint32_t c0, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3) {
     constexpr std::uint32_t kMultiplier0 = 0xD2511F53u;
     constexpr std::uint32_t kMultiplier1 = 0xCD9E8D57u;
     constexpr std::uint32_t kWeyl0 = 0x9E3779B9u;

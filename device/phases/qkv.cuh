@@ -11,8 +11,7 @@
 namespace vigil::device {
 
 // The part of `rows` that falls into a matrix whose rows begin at `first`, relative to it.
-VIGIL_DEVICE
-Range rows_within(Range rows, int first, int count) {
+VIGIL_DEVICE Range rows_within(Range rows, int first, int count) {
     const int begin = rows.begin > first ? rows.begin - first : 0;
     const int end = rows.end - first < count ? rows.end - first : count;
     return {begin, end};
@@ -31,9 +30,12 @@ VIGIL_DEVICE void qkv_proj(M& m, const KernelArgs& a, const LayerWeights& w, int
     prefetch_rows(m, w.wv, v);
 
     m.await(ring::Phase::kQkv, layer);
-    const float* x = gather_normed(m, a.act.residual, a.config.dim, w.attn_norm, a.config.norm_eps);
+    const NormedInput in = gather_normed(m, a.act.residual, a.config.dim, w.attn_norm, a.config.norm_eps);
     const auto project = [&](const Tensor& matrix, Range part, const float* bias, float* out) {
-        gemv_rows(m, matrix, part, x, [&](int r, float y) { out[r] = bias != nullptr ? y + bias[r] : y; });
+        gemv_rows(m, matrix, part, in.x, [&](int r, float product) {
+            const float y = product * in.scale;
+            out[r] = bias != nullptr ? y + bias[r] : y;
+        });
     };
     project(w.wq, q, w.bq, a.act.qkv);
     project(w.wk, k, w.bk, a.act.qkv + n_q);

@@ -34,8 +34,7 @@ VIGIL_DEVICE void norm_heads(M& m, const KernelArgs& a, float* heads, int n_head
     m.team.sync();
 }
 
-VIGIL_DEVICE
-void rotate_pair(float& first, float& second, float sine, float cosine) {
+VIGIL_DEVICE void rotate_pair(float& first, float& second, float sine, float cosine) {
     const float u = first;
     const float v = second;
     first = u * cosine - v * sine;

@@ -31,15 +31,13 @@ struct VocabSummary {
 };
 
 // A score as an integer of the same order.
-VIGIL_DEVICE
-std::uint32_t order_key(float score) {
+VIGIL_DEVICE std::uint32_t order_key(float score) {
     const std::uint32_t bits = ring::float_bits(score);
     return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
 }
 
 // exp(score - best) as 24.40 fixed point: sums over a vocabulary are exact and need no order.
-VIGIL_DEVICE
-std::uint64_t fixed_mass(float score, float best) {
+VIGIL_DEVICE std::uint64_t fixed_mass(float score, float best) {
     return static_cast<std::uint64_t>(expf(score - best) * 0x1p40f);
 }
 
@@ -101,8 +99,7 @@ struct Candidates {
     const int* tokens;  // null: token i has score i
     int count;
 
-    VIGIL_DEVICE
-    int token(int i) const { return tokens != nullptr ? tokens[i] : i; }
+    VIGIL_DEVICE int token(int i) const { return tokens != nullptr ? tokens[i] : i; }
 };
 
 // The largest key K for which `enough(measure over all candidates with key ≥ K)` holds, found bit by bit.
@@ -166,8 +163,7 @@ VIGIL_DEVICE float kth_tile_best(M& m, const KernelArgs& a, int k) {
 
 // Gumbel noise of one token at one position. v is uniform in (0, 1]; -log1p(-v) keeps its precision for small v,
 // where the large noise values come from.
-VIGIL_DEVICE
-float gumbel(std::uint64_t seed, int position, int token) {
+VIGIL_DEVICE float gumbel(std::uint64_t seed, int position, int token) {
     const Philox random =
         philox(seed, static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(token / 4), 0, 0);
     const float v = (static_cast<float>(philox_word(random, token % 4)) + 0.5f) * 0x1p-32f;

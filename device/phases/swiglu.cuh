@@ -9,8 +9,7 @@
 
 namespace vigil::device {
 
-VIGIL_DEVICE
-float silu(float x) {
+VIGIL_DEVICE float silu(float x) {
     return x / (1.0f + expf(-x));
 }
 
@@ -20,12 +19,12 @@ VIGIL_DEVICE void gate_up(M& m, const KernelArgs& a, const LayerWeights& w, int 
     prefetch_rows(m, w.w_gate, rows);
     prefetch_rows(m, w.w_up, rows);
     m.await(ring::Phase::kGateUp, layer);
-    const float* x = gather_normed(m, a.act.residual, a.config.dim, w.ffn_norm, a.config.norm_eps);
+    const NormedInput in = gather_normed(m, a.act.residual, a.config.dim, w.ffn_norm, a.config.norm_eps);
     for (int r = rows.begin + m.team.warp(); r < rows.end; r += m.team.n_warps()) {
         const char* const pair[2] = {row_pointer(w.w_gate, r), row_pointer(w.w_up, r)};
         float y[2];
-        dot_rows(m.team, w.w_gate.format, pair, w.w_gate.cols, x, y);
-        if (m.team.lane() == 0) a.act.hidden[r] = silu(y[0]) * y[1];
+        dot_rows(m.team, w.w_gate.format, pair, w.w_gate.cols, in.x, y);
+        if (m.team.lane() == 0) a.act.hidden[r] = silu(y[0] * in.scale) * (y[1] * in.scale);
     }
     m.arrive();
 }

@@ -10,13 +10,11 @@ namespace vigil::device {
 template <class Team>
 struct GemmTile;
 
-VIGIL_DEVICE
-int qkv_rows(const ModelConfig& c) {
+VIGIL_DEVICE int qkv_rows(const ModelConfig& c) {
     return head_rows(c) + 2 * kv_rows(c);
 }
 
-VIGIL_DEVICE
-std::size_t row_offset(int row, int stride) {
+VIGIL_DEVICE std::size_t row_offset(int row, int stride) {
     return static_cast<std::size_t>(row) * static_cast<std::size_t>(stride);
 }
 

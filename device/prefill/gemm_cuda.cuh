@@ -24,8 +24,7 @@ struct GemmFragment {
     float x[8];
 };
 
-VIGIL_DEVICE
-void load_fragment(const CudaTeam& team, const GemmArgs& g, int token, int row, int col, GemmFragment& f) {
+VIGIL_DEVICE void load_fragment(const CudaTeam& team, const GemmArgs& g, int token, int row, int col, GemmFragment& f) {
     VIGIL_UNROLL
     for (int i = 0; i < 8; ++i) f.w[i] = f.x[i] = 0.0f;
     if (col >= g.w.cols) return;
@@ -41,8 +40,7 @@ void load_fragment(const CudaTeam& team, const GemmArgs& g, int token, int row, 
 
 // out for tokens [token, token + kTokens) and weight rows [row, row + kRows), as far as they exist. All threads of the
 // block, kThreads of them.
-VIGIL_DEVICE
-void multiply_weights(const CudaTeam& team, float* area, const GemmArgs& g, int token, int row) {
+VIGIL_DEVICE void multiply_weights(const CudaTeam& team, float* area, const GemmArgs& g, int token, int row) {
     using Tile = GemmTile<CudaTeam>;
     float* ws = area;  // [kDepth][kStride], transposed: neighbouring rows are neighbours
     float* xs = area + Tile::kDepth * Tile::kStride;

@@ -7,9 +7,8 @@ namespace vigil::device {
 
 // c[rows, cols] (+)= a[rows, depth] · b[depth, cols], all in shared memory, row strides lda, ldb, ldc.
 // cols, ldb and ldc are multiples of 4, rows is even. All threads of the block; no sync before or after.
-VIGIL_DEVICE
-void multiply_tile(const CudaTeam& team, const float* a, int lda, const float* b, int ldb, float* c, int ldc, int rows,
-                   int cols, int depth, bool add) {
+VIGIL_DEVICE void multiply_tile(const CudaTeam& team, const float* a, int lda, const float* b, int ldb, float* c,
+                                int ldc, int rows, int cols, int depth, bool add) {
     const int across = cols / 4;
     for (int item = team.thread(); item < rows / 2 * across; item += team.n_threads()) {
         const int row = 2 * (item / across);

@@ -39,8 +39,7 @@ struct BF16Format {
 };
 
 // Weights are read once per token and never written while a kernel runs: past L1, through the read-only path.
-VIGIL_DEVICE
-uint4 load_weights16(const void* p) {
+VIGIL_DEVICE uint4 load_weights16(const void* p) {
 #if __CUDA_ARCH__ >= 700
     uint4 v;
     asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
@@ -103,8 +102,7 @@ VIGIL_DEVICE void dot_rows(const CudaTeam& team, TensorFormat format, const char
 }
 
 // Weights [8 * chunk, 8 * chunk + 8) of a row.
-VIGIL_DEVICE
-void load_weights8(const CudaTeam&, TensorFormat format, const char* row, int chunk, float (&out)[8]) {
+VIGIL_DEVICE void load_weights8(const CudaTeam&, TensorFormat format, const char* row, int chunk, float (&out)[8]) {
     const uint4 raw = load_weights16(row + 16 * static_cast<std::size_t>(chunk));
     if (format == TensorFormat::kF16)
         F16Format::unpack(raw, out);
@@ -113,31 +111,38 @@ void load_weights8(const CudaTeam&, TensorFormat format, const char* row, int ch
 }
 
 // Eight FP16 values of the KV cache, 16-byte aligned; past L1, since other blocks write the cache.
-VIGIL_DEVICE
-void load_half8(const CudaTeam&, const std::uint16_t* p, float (&out)[8]) {
+VIGIL_DEVICE void load_half8(const CudaTeam&, const std::uint16_t* p, float (&out)[8]) {
     F16Format::unpack(__ldcg(reinterpret_cast<const uint4*>(p)), out);
 }
 
-VIGIL_DEVICE
-std::uint16_t to_half(const CudaTeam&, float v) {
+VIGIL_DEVICE std::uint16_t to_half(const CudaTeam&, float v) {
     return __half_as_ushort(__float2half_rn(v));
 }
 
 // to[i] = from[i] for what others published; n a multiple of 4, both 16-byte aligned. All threads of the block; no
 // sync.
-VIGIL_DEVICE
-void copy_published(const CudaTeam& team, float* to, const float* from, int n) {
+VIGIL_DEVICE void copy_published(const CudaTeam& team, float* to, const float* from, int n) {
     for (int i = 4 * team.thread(); i < n; i += 4 * team.n_threads())
         *reinterpret_cast<float4*>(to + i) = __ldcg(reinterpret_cast<const float4*>(from + i));
 }
 
-VIGIL_DEVICE
-void turn_sincos(const CudaTeam&, float turns, float* sine, float* cosine) {
+// to[i] = from[i] * weight[i] for what others published; the thread's share of the sum of from[i]² is returned.
+VIGIL_DEVICE float copy_weighted(const CudaTeam& team, float* to, const float* from, const float* weight, int n) {
+    float sum = 0.0f;
+    for (int i = 4 * team.thread(); i < n; i += 4 * team.n_threads()) {
+        const float4 v = __ldcg(reinterpret_cast<const float4*>(from + i));
+        const float4 w = __ldg(reinterpret_cast<const float4*>(weight + i));
+        *reinterpret_cast<float4*>(to + i) = make_float4(v.x * w.x, v.y * w.y, v.z * w.z, v.w * w.w);
+        sum = fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum))));
+    }
+    return sum;
+}
+
+VIGIL_DEVICE void turn_sincos(const CudaTeam&, float turns, float* sine, float* cosine) {
     sincospif(2.0f * turns, sine, cosine);
 }
 
-VIGIL_DEVICE
-float fused(const CudaTeam&, float a, float b, float c) {
+VIGIL_DEVICE float fused(const CudaTeam&, float a, float b, float c) {
     return fmaf(a, b, c);
 }
 

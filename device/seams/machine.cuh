@@ -25,10 +25,8 @@ struct alignas(64) BlockScratch {
 // Order between kernels comes from the stream.
 template <class Team>
 struct LaunchExchange {
-    VIGIL_DEVICE
-    void arrive(const Team&, BlockScratch*) {}
-    VIGIL_DEVICE
-    void await(const Team&, BlockScratch*, ring::Phase, int, std::uint64_t) {}
+    VIGIL_DEVICE void arrive(const Team&, BlockScratch*) {}
+    VIGIL_DEVICE void await(const Team&, BlockScratch*, ring::Phase, int, std::uint64_t) {}
 };
 
 // A barrier over the resident grid: one counter that only counts up, one polling thread per block. What it must
@@ -40,7 +38,7 @@ struct BarrierExchange {
     VIGIL_DEVICE void arrive(const Team& team, BlockScratch* scratch) {
         team.sync();  // every thread's stores come before the leader's release
         if (team.thread() != 0) return;
-        team.fetch_add(&args.sync->arrivals, 1);
+        team.add_release(&args.sync->arrivals, 1);
         scratch->target += static_cast<std::uint32_t>(team.n_blocks());
     }
 
@@ -57,7 +55,7 @@ struct BarrierExchange {
         const std::uint32_t target = scratch->target;
         std::uint64_t give_up = 0;
         for (std::uint32_t spins = 0;; ++spins) {
-            // Pairs with fetch_add in arrive. The difference is signed so that the counter may wrap.
+            // Pairs with add_release in arrive. The difference is signed so that the counter may wrap.
             const std::uint32_t seen = ring::load_acquire_device(&args.sync->arrivals);
             if (static_cast<std::int32_t>(seen - target) >= 0) return;
             Team::pause(spins);
@@ -90,28 +88,21 @@ struct Machine {
     TeamT team;
     ExchangeT exchange;
 
-    VIGIL_DEVICE
-    BlockScratch* scratch() const { return reinterpret_cast<BlockScratch*>(team.shared); }
+    VIGIL_DEVICE BlockScratch* scratch() const { return reinterpret_cast<BlockScratch*>(team.shared); }
     // The phases' area of the block-shared scratch, 64-byte aligned.
-    VIGIL_DEVICE
-    float* area() const { return reinterpret_cast<float*>(team.shared + sizeof(BlockScratch)); }
+    VIGIL_DEVICE float* area() const { return reinterpret_cast<float*>(team.shared + sizeof(BlockScratch)); }
 
-    VIGIL_DEVICE
-    void arrive() { exchange.arrive(team, scratch()); }
-    VIGIL_DEVICE
-    void await(ring::Phase phase, int layer = -1) { exchange.await(team, scratch(), phase, layer, 0); }
+    VIGIL_DEVICE void arrive() { exchange.arrive(team, scratch()); }
+    VIGIL_DEVICE void await(ring::Phase phase, int layer = -1) { exchange.await(team, scratch(), phase, layer, 0); }
     // The wait between tokens: block 0 may be idle in it, or wait for room in the event ring.
-    VIGIL_DEVICE
-    void await_directive(const KernelArgs& a) {
+    VIGIL_DEVICE void await_directive(const KernelArgs& a) {
         exchange.await(team, scratch(), ring::Phase::kDirective, -1, a.idle_park_ns + a.deadline_ns + a.lease_ns);
     }
-    VIGIL_DEVICE
-    bool failed() const { return scratch()->failed != 0; }
+    VIGIL_DEVICE bool failed() const { return scratch()->failed != 0; }
 
     // True in every thread of the last of `expected` blocks to call this for `counter`, which is then zero again.
     // What the others wrote before their call is visible to it.
-    VIGIL_DEVICE
-    bool arrive_last(std::uint32_t* counter, std::uint32_t expected) const {
+    VIGIL_DEVICE bool arrive_last(std::uint32_t* counter, std::uint32_t expected) const {
         team.sync();
         if (team.thread() == 0) {
             const bool last = team.fetch_add(counter, 1) + 1 == expected;
@@ -130,8 +121,7 @@ struct Range {
     int begin;
     int end;
 };
-VIGIL_DEVICE
-Range share(int n, int part, int parts) {
+VIGIL_DEVICE Range share(int n, int part, int parts) {
     const auto at = [&](int p) { return static_cast<int>(static_cast<long long>(n) * p / parts); };
     return {at(part), at(part + 1)};
 }

@@ -26,57 +26,45 @@ struct CudaTeam {
 
     char* shared;  // block-shared scratch, 16-byte aligned
 
-    VIGIL_DEVICE
-    int block() const {
+    VIGIL_DEVICE int block() const {
         return static_cast<int>(blockIdx.x);
     }
-    VIGIL_DEVICE
-    int n_blocks() const {
+    VIGIL_DEVICE int n_blocks() const {
         return static_cast<int>(gridDim.x);
     }
-    VIGIL_DEVICE
-    int thread() const {
+    VIGIL_DEVICE int thread() const {
         return static_cast<int>(threadIdx.x);
     }
-    VIGIL_DEVICE
-    int n_threads() const {
+    VIGIL_DEVICE int n_threads() const {
         return static_cast<int>(blockDim.x);
     }
-    VIGIL_DEVICE
-    int warp() const {
+    VIGIL_DEVICE int warp() const {
         return static_cast<int>(threadIdx.x) / kWarpSize;
     }
-    VIGIL_DEVICE
-    int n_warps() const {
+    VIGIL_DEVICE int n_warps() const {
         return static_cast<int>(blockDim.x) / kWarpSize;
     }
-    VIGIL_DEVICE
-    int lane() const {
+    VIGIL_DEVICE int lane() const {
         return static_cast<int>(threadIdx.x) % kWarpSize;
     }
 
     // All threads of the block.
-    VIGIL_DEVICE
-    void sync() const {
+    VIGIL_DEVICE void sync() const {
         __syncthreads();
     }
-    VIGIL_DEVICE
-    int sync_count(bool predicate) const {
+    VIGIL_DEVICE int sync_count(bool predicate) const {
         return __syncthreads_count(predicate);
     }
-    VIGIL_DEVICE
-    void sync_warp() const {
+    VIGIL_DEVICE void sync_warp() const {
         __syncwarp();
     }
 
     // Over `width` neighbouring lanes (a power of two); every lane gets the result. Fixed order of addition.
-    VIGIL_DEVICE
-    float lane_sum(float v, int width = kWarpSize) const {
+    VIGIL_DEVICE float lane_sum(float v, int width = kWarpSize) const {
         for (int offset = width / 2; offset > 0; offset /= 2) v += __shfl_xor_sync(~0u, v, offset);
         return v;
     }
-    VIGIL_DEVICE
-    float lane_max(float v, int width = kWarpSize) const {
+    VIGIL_DEVICE float lane_max(float v, int width = kWarpSize) const {
         for (int offset = width / 2; offset > 0; offset /= 2) v = fmaxf(v, __shfl_xor_sync(~0u, v, offset));
         return v;
     }
@@ -87,43 +75,46 @@ struct CudaTeam {
     }
 
     // Atomic on device memory or block-shared memory; returns the value before. Ordered both ways at device scope.
-    VIGIL_DEVICE
-    std::uint32_t fetch_add(std::uint32_t* p, std::uint32_t v) const {
+    VIGIL_DEVICE std::uint32_t fetch_add(std::uint32_t* p, std::uint32_t v) const {
         __threadfence();
         const std::uint32_t before = atomicAdd(p, v);
         __threadfence();
         return before;
     }
-    VIGIL_DEVICE
-    int fetch_add_shared(int* p, int v) const {
+    // The same without the value and with what came before ordered only: nothing comes back to wait for.
+    VIGIL_DEVICE void add_release(std::uint32_t* p, std::uint32_t v) const {
+#if __CUDA_ARCH__ >= 700
+        asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+#else
+        __threadfence();
+        atomicAdd(p, v);
+#endif
+    }
+    VIGIL_DEVICE int fetch_add_shared(int* p, int v) const {
         return atomicAdd(p, v);
     }
 
     // A value another block published; never from a stale L1 line.
-    VIGIL_DEVICE
-    static float load_published(const float* p) {
+    VIGIL_DEVICE static float load_published(const float* p) {
         return __ldcg(p);
     }
 
     // Nanoseconds of a clock common to all blocks.
-    VIGIL_DEVICE
-    static std::uint64_t clock_ns() {
+    VIGIL_DEVICE static std::uint64_t clock_ns() {
         std::uint64_t t;
         asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
         return t;
     }
 
     // Between two looks at a word that is not there yet.
-    VIGIL_DEVICE
-    static void pause([[maybe_unused]] std::uint32_t spins) {
+    VIGIL_DEVICE static void pause([[maybe_unused]] std::uint32_t spins) {
 #if __CUDA_ARCH__ >= 700
         if (spins > 4096) __nanosleep(200);
 #endif
     }
 
     // Asks for the 128-byte line at `p` to be brought into L2.
-    VIGIL_DEVICE
-    static void prefetch(const void* p) {
+    VIGIL_DEVICE static void prefetch(const void* p) {
         asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
     }
     static constexpr int kPrefetchLine = 128;
