@@ -1,10 +1,10 @@
 #include "runtime/vigil/generation_output.h"
 
-#include <cstdio>
 #include <fmt/format.h>
 
 #include "runtime/statistics.h"
 #include "runtime/vigil/json.h"
+#include "runtime/vigil/messages.h"
 #include "runtime/vigil/options.h"
 #include "runtime/vigil/standard_output.h"
 
@@ -59,11 +59,11 @@ void GenerationOutput::summary(const Engine& engine, const Generation& generatio
         return write_out(json_line({{"summary", summary}}));
     }
     write_out("\n");
-    fmt::print(stderr,
-               "{} ({}), {}: {} prompt tokens in {:.1f} ms, first token after {:.1f} ms, {} tokens generated, "
-               "{:.3f} ms/token p50, {:.3f} p99, {:.1f} tokens/s\n",
-               device.name, device.architecture, name_of(engine.dispatch()), s.prompt_tokens, s.prefill_ms,
-               s.time_to_first_token_ms, s.generated_tokens, p50, p99, s.tokens_per_second());
+    say(
+        fmt::format("{} ({}), {}: {} prompt tokens in {:.1f} ms, first token after {:.1f} ms, {} tokens generated, "
+                    "{:.3f} ms/token p50, {:.3f} p99, {:.1f} tokens/s\n",
+                    device.name, device.architecture, name_of(engine.dispatch()), s.prompt_tokens, s.prefill_ms,
+                    s.time_to_first_token_ms, s.generated_tokens, p50, p99, s.tokens_per_second()));
 }
 
 }  // namespace vigil::program

@@ -1,14 +1,15 @@
 // vigil: the command line. Finds the subcommand, runs it, and turns what went wrong into one line and an exit code.
 #include <csignal>
-#include <cstdio>
 #include <exception>
 #include <fmt/format.h>
 #include <iostream>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "runtime/vigil/commands.h"
+#include "runtime/vigil/messages.h"
 
 namespace {
 
@@ -20,9 +21,14 @@ constexpr const char* kFooter =
 // Help and version are errors of code 0 to CLI11.
 int report(const CLI::App& app, const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error, std::cout, std::cerr);
+    const std::vector<std::string> rest = app.remaining();
+    if (app.get_subcommands().empty() && !rest.empty() && !rest.front().starts_with('-')) {
+        say(fmt::format("vigil: there is no command '{}'\n'vigil --help' lists them.\n", rest.front()));
+        return kUsage;
+    }
     std::string help = "vigil";
     for (const CLI::App* command : app.get_subcommands()) help += " " + command->get_name();
-    fmt::print(stderr, "vigil: {}\n'{} --help' says how it is used.\n", error.what(), help);
+    say(fmt::format("vigil: {}\n'{} --help' says how it is used.\n", error.what(), help));
     return kUsage;
 }
 
@@ -55,10 +61,13 @@ int main(int argc, char** argv) {
     } catch (const ClosedOutput&) {
         return kSuccess;
     } catch (const UsageError& error) {
-        fmt::print(stderr, "vigil: {}\n", error.what());
+        say(fmt::format("vigil: {}\n", error.what()));
         return kUsage;
+    } catch (const std::bad_alloc&) {
+        say("vigil: out of memory\n");
+        return kFailure;
     } catch (const std::exception& error) {
-        fmt::print(stderr, "vigil: {}\n", error.what());
+        say(fmt::format("vigil: {}\n", error.what()));
         return kFailure;
     }
 }

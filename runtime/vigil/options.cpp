@@ -4,6 +4,7 @@
 #include <random>
 
 #include "runtime/vigil/checks.h"
+#include "runtime/vigil/messages.h"
 #include "runtime/vigil/progress.h"
 
 namespace vigil::program {
@@ -77,7 +78,7 @@ Engine load_engine(const ModelOptions& options, std::int32_t logits_rows) {
     engine.logits_rows = logits_rows;
     if (!options.pre_tokenizer.empty()) engine.pre_tokenizer = options.pre_tokenizer;
     engine.on_load = [&progress](std::size_t done, std::size_t total) { progress.update(done, total); };
-    engine.on_warning = [](const std::string& text) { fmt::print(stderr, "vigil: warning: {}\n", text); };
+    engine.on_warning = [](const std::string& text) { say(fmt::format("vigil: warning: {}\n", text)); };
     return Engine::load(options.path, engine);
 }
 

@@ -14,10 +14,10 @@ OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)), unf
     unfinished_ += fmt::format(".unfinished-{}", getpid());
     if (std::filesystem::is_directory(path_)) {
         errno = EISDIR;
-        fail(path_);
+        fail();
     }
     descriptor_ = open(unfinished_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (descriptor_ < 0) fail(unfinished_);
+    if (descriptor_ < 0) fail();
 }
 
 OutputFile::~OutputFile() {
@@ -32,19 +32,19 @@ void OutputFile::write(std::span<const std::byte> bytes) {
         if (written >= 0)
             bytes = bytes.subspan(static_cast<std::size_t>(written));
         else if (errno != EINTR)
-            fail(unfinished_);
+            fail();
     }
 }
 
 void OutputFile::commit() {
     // Some file systems tell only now that a write has failed.
-    if (fsync(descriptor_) != 0 && errno != EINVAL) fail(unfinished_);
-    if (rename(unfinished_.c_str(), path_.c_str()) != 0) fail(path_);
+    if (fsync(descriptor_) != 0 && errno != EINVAL) fail();
+    if (rename(unfinished_.c_str(), path_.c_str()) != 0) fail();
     close(std::exchange(descriptor_, -1));
 }
 
-void OutputFile::fail(const std::filesystem::path& subject) const {
-    throw std::runtime_error(fmt::format("{}: {}", subject.string(), std::strerror(errno)));
+void OutputFile::fail() const {
+    throw std::runtime_error(fmt::format("{}: {}", path_.string(), std::strerror(errno)));
 }
 
 }  // namespace vigil::program

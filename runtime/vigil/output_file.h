@@ -20,7 +20,7 @@ class OutputFile {
     void commit();
 
    private:
-    [[noreturn]] void fail(const std::filesystem::path& subject) const;
+    [[noreturn]] void fail() const;
 
     std::filesystem::path path_;
     std::filesystem::path unfinished_;

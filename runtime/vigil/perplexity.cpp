@@ -16,6 +16,7 @@
 #include "runtime/vigil/commands.h"
 #include "runtime/vigil/interrupt.h"
 #include "runtime/vigil/json.h"
+#include "runtime/vigil/messages.h"
 #include "runtime/vigil/options.h"
 #include "runtime/vigil/output_file.h"
 #include "runtime/vigil/progress.h"
@@ -140,7 +141,7 @@ int perplexity(const PerplexityOptions& o) {
     Scorer scorer(engine, logits ? &*logits : nullptr, interrupt);
     const Interrupt::Scope remembers(interrupt, [] {});
     if (!scorer.score(tokens, static_cast<std::size_t>(engine.config().max_seq_len))) {
-        fmt::print(stderr, "vigil: interrupted after {} of {} tokens\n", scorer.n_done(), tokens.size());
+        say(fmt::format("vigil: interrupted after {} of {} tokens\n", scorer.n_done(), tokens.size()));
         return kInterrupted;
     }
     if (logits) logits->commit();

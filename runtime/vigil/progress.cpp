@@ -6,6 +6,8 @@
 #include <unistd.h>
 #include <utility>
 
+#include "runtime/vigil/messages.h"
+
 namespace vigil::program {
 namespace {
 
@@ -17,7 +19,7 @@ ProgressBar::ProgressBar(std::string label, std::string unit, bool shown)
     : label_(std::move(label)), unit_(std::move(unit)), shown_(shown) {}
 
 ProgressBar::~ProgressBar() {
-    if (shown_ && percent_ >= 0) fmt::print(stderr, "\n");
+    if (shown_ && percent_ >= 0) say("\n");
 }
 
 void ProgressBar::update(std::size_t done, std::size_t total) {
@@ -29,8 +31,7 @@ void ProgressBar::update(std::size_t done, std::size_t total) {
     const int filled = percent * kWidth / 100;
     const std::string amount =
         unit_ == "B" ? fmt::format("{:.1f} MB", static_cast<double>(total) * 1e-6) : fmt::format("{} {}", total, unit_);
-    fmt::print(stderr, "\r{} [{:#<{}}{: <{}}] {:3} % of {}", label_, "", filled, "", kWidth - filled, percent, amount);
-    std::fflush(stderr);
+    say(fmt::format("\r{} [{:#<{}}{: <{}}] {:3} % of {}", label_, "", filled, "", kWidth - filled, percent, amount));
 }
 
 bool stderr_is_terminal() {

@@ -1,6 +1,5 @@
 // vigil tokenize: text to token ids, and back.
 #include <algorithm>
-#include <cstdio>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <memory>
@@ -13,6 +12,7 @@
 #include "host/tokenizer/tokenizer.h"
 #include "runtime/vigil/checks.h"
 #include "runtime/vigil/commands.h"
+#include "runtime/vigil/messages.h"
 #include "runtime/vigil/options.h"
 #include "runtime/vigil/standard_output.h"
 
@@ -53,7 +53,7 @@ int tokenize(const TokenizeOptions& o) {
     const gguf::File file = gguf::File::open(o.path);
     const Tokenizer tokenizer = Tokenizer::from_gguf(
         file, o.pre_tokenizer.empty() ? std::nullopt : std::optional<std::string>(o.pre_tokenizer));
-    for (const std::string& warning : tokenizer.warnings()) fmt::print(stderr, "vigil: warning: {}\n", warning);
+    for (const std::string& warning : tokenizer.warnings()) say(fmt::format("vigil: warning: {}\n", warning));
     if (o.ids)
         write_out(tokenizer.decode(parse_ids(*o.ids, tokenizer.vocab_size()), !o.encoding.no_special) + "\n");
     else
