@@ -84,7 +84,7 @@ void Completions::cancel(RequestRun& run) {
         ring::store_relaxed(&memory_.job_cancel[job->slot], run.id);
         return;
     }
-    run.finish({.reason = FinishReason::kCancelled, .by_text = false, .error = {}, .statistics = {}});
+    run.finish_early(FinishReason::kCancelled, {});
 }
 
 void Completions::cancel_all() {

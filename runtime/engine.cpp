@@ -123,6 +123,7 @@ void Engine::Impl::start() {
                                                          .linger = is_cuda ? kSpin : std::chrono::microseconds(0),
                                                          .deadline = options.deadline});
     if (options.dispatch == Dispatch::persistent) supervisor->resume();
+    if (supervisor->lost()) throw host::DeviceError(supervisor->lost_reason());
 }
 
 Engine::Impl::~Impl() {

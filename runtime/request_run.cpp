@@ -52,6 +52,13 @@ void RequestRun::finish(End end) {
     changed_.notify_all();
 }
 
+void RequestRun::finish_early(FinishReason reason, std::string error) {
+    End end{.reason = reason, .by_text = false, .error = std::move(error), .statistics = {}};
+    end.statistics.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
+    end.statistics.total_ms = ms_between(submitted, Clock::now());
+    finish(std::move(end));
+}
+
 bool RequestRun::finished() const {
     const std::lock_guard lock(mutex_);
     return finished_;

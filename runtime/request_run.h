@@ -57,6 +57,8 @@ class RequestRun {
     void publish(TokenResult token);
     // The first call counts; nothing is published after it.
     void finish(End end);
+    // The same for a run whose job never reached the kernel.
+    void finish_early(FinishReason reason, std::string error);
     bool finished() const;
     // When the engine began to work on it. Writer: the submitting thread, before the job is in the ring.
     Clock::time_point begun;

@@ -70,10 +70,7 @@ void Submission::wait_for_request(std::uint32_t seen) {
 }
 
 void Submission::serve(const std::shared_ptr<RequestRun>& run) {
-    const auto end = [&](FinishReason reason, std::string error) {
-        run->finish({.reason = reason, .by_text = false, .error = std::move(error), .statistics = {}});
-    };
-    if (stopping_ || run->cancelled()) return end(FinishReason::kCancelled, {});
+    if (stopping_ || run->cancelled()) return run->finish_early(FinishReason::kCancelled, {});
     try {
         if (!device_error_.empty()) throw host::DeviceError(device_error_);
         if (supervisor_.lost()) throw host::DeviceError(supervisor_.lost_reason());
@@ -81,11 +78,13 @@ void Submission::serve(const std::shared_ptr<RequestRun>& run) {
         const std::int32_t n_prefill = tokens_to_prefill(run->request);
         // The KV cache is the engine's only one: a prompt may enter it when the job before is done with it.
         if (n_prefill > 0) {
-            if (!wait_until(*run, [this] { return kernel_has_no_job(); })) return end(FinishReason::kCancelled, {});
+            if (!wait_until(*run, [this] { return kernel_has_no_job(); }))
+                return run->finish_early(FinishReason::kCancelled, {});
             run->begun = Clock::now();
             prefill(*run, n_prefill);
         }
-        if (!wait_until(*run, [this] { return job_ring_has_room(); })) return end(FinishReason::kCancelled, {});
+        if (!wait_until(*run, [this] { return job_ring_has_room(); }))
+            return run->finish_early(FinishReason::kCancelled, {});
         const ring::DecodeJob job = make_job(*run, run->request.n_cached + n_prefill);
         const std::uint32_t slot = jobs_.next() & (args_.job_capacity - 1);
         std::copy(run->request.prompt.begin(), run->request.prompt.end(),
@@ -101,7 +100,7 @@ void Submission::serve(const std::shared_ptr<RequestRun>& run) {
     } catch (const host::DeviceError& e) {
         if (options_.dispatch != Dispatch::persistent) device_error_ = e.what();
         completions_.end_all(FinishReason::kFault, e.what(), {});
-        end(FinishReason::kFault, e.what());
+        run->finish_early(FinishReason::kFault, e.what());
     }
 }
 

@@ -1,0 +1,43 @@
+// Engines over a tiny synthetic model on the device under test.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "host/device.h"
+#include "runtime/engine.h"
+
+namespace vigil::test {
+
+// The tiny model's file, one per program.
+const std::filesystem::path& model_path();
+
+// The device that $VIGIL_TEST_DEVICE names. Ends the program as skipped if a GPU is asked for and there is none.
+std::unique_ptr<host::Device> make_device();
+bool on_cpu();
+
+// Deadlines that a busy machine does not miss, a context of 256.
+EngineOptions options();
+Engine make_engine(const EngineOptions& options = test::options());
+
+// `n` tokens that mean nothing.
+std::vector<Token> prompt(int n, int seed = 1);
+// Greedy, and not ended by the model's own stop tokens.
+Request greedy(std::vector<Token> prompt, int max_new_tokens);
+
+struct Outcome {
+    std::vector<Token> tokens;
+    std::vector<float> logprobs;
+    std::vector<std::uint64_t> times_ns;
+    std::string text;
+    FinishReason reason = FinishReason::kNone;
+    bool by_text = false;
+    std::string error;
+    RequestStatistics statistics;
+};
+Outcome collect(Generation& generation);
+Outcome run(Engine& engine, const Request& request);
+
+}  // namespace vigil::test
