@@ -1,6 +1,7 @@
 // The CUDA machines' door in a build without CUDA: nothing is there, and every call says so.
 #include "device/launch.h"
 #include "device/prefill_launch.h"
+#include "device/read_ceiling.h"
 
 namespace vigil::device::cuda {
 namespace {
@@ -30,6 +31,9 @@ int launch_prefill(const PrefillChunk&, const PrefillStep&, void*) {
     return kNoDevice;
 }
 int prepare_prefill() {
+    return kNoDevice;
+}
+int launch_read(const void*, std::size_t, std::int32_t, std::uint32_t*, std::int32_t, void*) {
     return kNoDevice;
 }
 

@@ -1,0 +1,79 @@
+#include "bench/latency/read_ceiling.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bench/latency/random_data.h"
+#include "device/read_ceiling.h"
+
+namespace vigil::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kRuns = 3;
+constexpr int kPasses = 8;  // per launch: what a launch takes vanishes beside them
+constexpr int kBlocksPerMultiprocessor[] = {1, 2, 3, 4};
+
+double gigabytes_per_second(std::size_t bytes, Clock::time_point begin) {
+    return static_cast<double>(bytes) / std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
+}
+
+double gpu_ceiling(host::Device& device, const std::byte* data, std::size_t bytes, std::uint32_t* sink) {
+    double best = 0;
+    for (const int per_multiprocessor : kBlocksPerMultiprocessor) {
+        const int n_blocks = per_multiprocessor * device.info().multiprocessors;
+        for (int run = 0; run <= kRuns; ++run) {
+            const auto begin = Clock::now();
+            const int error = device::cuda::launch_read(data, bytes, kPasses, sink, n_blocks, device.launch_stream());
+            if (error != 0) throw host::DeviceError("launch of the read kernel: CUDA error " + std::to_string(error));
+            device.synchronize();
+            // The first run of each width is its warm-up.
+            if (run > 0) best = std::max(best, gigabytes_per_second(bytes * kPasses, begin));
+        }
+    }
+    return best;
+}
+
+// The compiler must believe that somebody wants the sum.
+std::uint64_t sum_of(const std::byte* data, std::size_t bytes) {
+    const auto* words = reinterpret_cast<const std::uint64_t*>(data);
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < bytes / sizeof(std::uint64_t); ++i) sum += words[i];
+    return sum;
+}
+
+double cpu_ceiling(const std::byte* data, std::size_t bytes, int n_threads) {
+    const std::size_t share = bytes / static_cast<std::size_t>(n_threads) / 64 * 64;
+    std::vector<std::uint64_t> sums(static_cast<std::size_t>(n_threads));
+    double best = 0;
+    for (int run = 0; run <= kRuns; ++run) {
+        const auto begin = Clock::now();
+        std::vector<std::jthread> threads;
+        for (std::size_t i = 0; i < sums.size(); ++i)
+            threads.emplace_back([&, i] { ring::store_relaxed(&sums[i], sum_of(data + i * share, share)); });
+        threads.clear();
+        if (run > 0) best = std::max(best, gigabytes_per_second(share * sums.size(), begin));
+    }
+    return best;
+}
+
+}  // namespace
+
+double read_ceiling(host::Device& device, std::size_t bytes) {
+    bytes = bytes / kRandomPiece * kRandomPiece;
+    auto* data = static_cast<std::byte*>(device.allocate(bytes));
+    auto* sink = static_cast<std::uint32_t*>(device.allocate(sizeof(std::uint32_t)));
+    upload_random(device, data, bytes, RandomBits::any);
+    const double best = device.info().is_cuda ? gpu_ceiling(device, data, bytes, sink)
+                                              : cpu_ceiling(data, bytes, device.info().multiprocessors);
+    device.release(sink);
+    device.release(data);
+    return best;
+}
+
+}  // namespace vigil::bench

@@ -1,0 +1,16 @@
+// The third page of the door into device code (device/launch.h is the first): the read ceiling of a GPU's memory, which
+// benchmarks hold the decode against.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace vigil::device::cuda {
+
+// Enqueues one kernel on `stream` (a cudaStream_t) whose `n_blocks` blocks of 512 threads read `bytes` of device memory
+// `passes` times over with plain 16-byte loads and do nothing else. `bytes` is a multiple of 16, `sink` one word of
+// device memory. Returns a cudaError_t, 0 for success. Declared always, defined in builds with CUDA.
+int launch_read(const void* data, std::size_t bytes, std::int32_t passes, std::uint32_t* sink, std::int32_t n_blocks,
+                void* stream);
+
+}  // namespace vigil::device::cuda
