@@ -14,8 +14,9 @@ namespace vigil::device {
 
 template <class M>
 VIGIL_DEVICE void decode_layer(M& m, const KernelArgs& a, int layer, const TokenContext& t) {
-    const LayerWeights& w = a.weights.layers[layer];
-    qkv_proj(m, a, w, layer);      // Wqkv · rmsnorm(x), my rows
+    const LayerWeights& w = layer_weights(m, layer);
+    qkv_proj(m, a, w, layer);  // Wqkv · rmsnorm(x), my rows
+    if (layer + 1 < a.config.n_layers) load_layer(m, a, layer + 1);
     attention(m, a, w, layer, t);  // rotate q and k, append k and v, all blocks over the KV length, combined
     output_proj(m, a, w, layer);   // the owner of a row adds it to the residual
     gate_up(m, a, w, layer);       // silu(gate) · up
@@ -24,7 +25,9 @@ VIGIL_DEVICE void decode_layer(M& m, const KernelArgs& a, int layer, const Token
 
 template <class M>
 VIGIL_DEVICE void decode_layers(M& m, const KernelArgs& a, const TokenContext& t) {
-    embed(m, a, t);
+    prepare_rope(m, a, t.position);
+    load_layer(m, a, 0);
+    embed(m, a, t);  // its exchange makes the table and the pointers visible to the block, too
     for (int layer = 0; layer < a.config.n_layers; ++layer) decode_layer(m, a, layer, t);
 }
 

@@ -47,6 +47,7 @@ struct ModelConfig {
 };
 
 constexpr std::int32_t kMaxHeadDim = 256;
+constexpr std::int32_t kMaxKvSplits = 64;  // more parts take longer to add up than they save
 
 struct LayerWeights {
     const float* attn_norm = nullptr;  // [dim]

@@ -18,19 +18,22 @@ VIGIL_DEVICE void run_phase(M& m, const KernelArgs& a, ring::Phase phase, int la
     }
     const TokenContext t = read_context(a);
     if (!t.active) return;
+    if (phase == ring::Phase::kAttention) prepare_rope(m, a, t.position);
+    if (layer >= 0) load_layer(m, a, layer);
+    m.team.sync();
     switch (phase) {
         case ring::Phase::kEmbed:
             return embed(m, a, t);
         case ring::Phase::kQkv:
-            return qkv_proj(m, a, a.weights.layers[layer], layer);
+            return qkv_proj(m, a, layer_weights(m, layer), layer);
         case ring::Phase::kAttention:
-            return attention(m, a, a.weights.layers[layer], layer, t);
+            return attention(m, a, layer_weights(m, layer), layer, t);
         case ring::Phase::kOutputProj:
-            return output_proj(m, a, a.weights.layers[layer], layer);
+            return output_proj(m, a, layer_weights(m, layer), layer);
         case ring::Phase::kGateUp:
-            return gate_up(m, a, a.weights.layers[layer], layer);
+            return gate_up(m, a, layer_weights(m, layer), layer);
         case ring::Phase::kDown:
-            return down_proj(m, a, a.weights.layers[layer], layer);
+            return down_proj(m, a, layer_weights(m, layer), layer);
         case ring::Phase::kLogits:
             if (t.wants_logits) logits(m, a, t);
             return;

@@ -8,7 +8,6 @@
 namespace vigil::host {
 namespace {
 
-constexpr std::int32_t kMaxKvSplits = 64;  // more parts take longer to add up than they save
 constexpr std::int32_t kCpuKvSplits = 8;
 constexpr std::int32_t kMaxCpuBlocks = 1024;
 
@@ -34,8 +33,8 @@ device::GridPlan plan_gpu(const device::ModelConfig& config, const device::Share
     device::GridPlan plan;
     plan.n_blocks = n_blocks > 0 ? n_blocks : preferred_blocks(config, limits);
     plan.n_threads = limits.n_threads;
-    plan.max_kv_splits =
-        std::clamp((plan.n_blocks + config.n_kv_heads - 1) / config.n_kv_heads, std::int32_t{1}, kMaxKvSplits);
+    // Rounded down: one part more than there are blocks would make one block work twice while the others wait.
+    plan.max_kv_splits = std::clamp(plan.n_blocks / config.n_kv_heads, std::int32_t{1}, device::kMaxKvSplits);
     plan.shared_bytes = std::clamp(need.wanted, need.minimum, limits.shared_bytes_per_block);
     return plan;
 }

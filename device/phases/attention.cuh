@@ -174,25 +174,36 @@ VIGIL_DEVICE void attend(M& m, const KernelArgs& a, const float* q, int n, const
     }
 }
 
-// heads = the parts of one KV head's group added up in their order.
+// heads = the parts of one KV head's group added up in their order. Uses the phases' area.
 template <class M>
 VIGIL_DEVICE void combine_splits(M& m, const KernelArgs& a, int kv_head, int n_splits) {
     const int head_dim = a.config.head_dim;
     const int row = head_dim + 2;
     const int per_group = a.config.n_heads / a.config.n_kv_heads;
+    const float* group = a.act.partials + static_cast<std::size_t>(kv_head) * per_group * a.plan.max_kv_splits * row;
+    // Maxima and sums of all parts at once: one latency instead of one per part.
+    float* maxima = m.area();
+    float* sums = maxima + per_group * n_splits;
+    for (int i = m.team.thread(); i < per_group * n_splits; i += m.team.n_threads()) {
+        const float* part = group + (i / n_splits * a.plan.max_kv_splits + i % n_splits) * row;
+        maxima[i] = m.team.load_published(&part[0]);
+        sums[i] = m.team.load_published(&part[1]);
+    }
+    m.team.sync();
     for (int i = m.team.thread(); i < per_group * head_dim; i += m.team.n_threads()) {
-        const int head = kv_head * per_group + i / head_dim;
-        const float* part = a.act.partials + static_cast<std::size_t>(head) * a.plan.max_kv_splits * row;
+        const int h = i / head_dim;
+        const float* part = group + h * a.plan.max_kv_splits * row + 2 + i % head_dim;
         float top = -INFINITY;
-        for (int p = 0; p < n_splits; ++p) top = fmaxf(top, m.team.load_published(&part[p * row]));
+        for (int p = 0; p < n_splits; ++p) top = fmaxf(top, maxima[h * n_splits + p]);
         float sum = 0.0f;
         float value = 0.0f;
+        VIGIL_UNROLL_BY(8)
         for (int p = 0; p < n_splits; ++p) {
-            const float weight = expf(m.team.load_published(&part[p * row]) - top);
-            sum = fused(m.team, weight, m.team.load_published(&part[p * row + 1]), sum);
-            value = fused(m.team, weight, m.team.load_published(&part[p * row + 2 + i % head_dim]), value);
+            const float weight = expf(maxima[h * n_splits + p] - top);
+            sum = fused(m.team, weight, sums[h * n_splits + p], sum);
+            value = fused(m.team, weight, m.team.load_published(&part[p * row]), value);
         }
-        a.act.heads[head * head_dim + i % head_dim] = value / sum;
+        a.act.heads[kv_head * per_group * head_dim + i] = value / sum;
     }
 }
 
@@ -203,19 +214,29 @@ VIGIL_DEVICE void attention(M& m, const KernelArgs& a, const LayerWeights& w, in
     const int per_group = c.n_heads / c.n_kv_heads;
     const KvSplit split = kv_split(a.plan, t.position + 1);
     const int row = c.head_dim + 2;
-    float* q = m.area();
-    float* scratch = q + per_group * c.head_dim;
+    float* q = m.area();  // the group's queries, then this position's key and value
+    float* k = q + per_group * c.head_dim;
+    float* v = k + c.head_dim;
+    float* scratch = v + c.head_dim;
 
     m.await(ring::Phase::kAttention, layer);
     for (int item = m.team.block(); item < c.n_kv_heads * split.count; item += m.team.n_blocks()) {
         const int kv_head = item / split.count;
         const int part = item % split.count;
         const int begin = part * split.length;
-        const int end = part + 1 == split.count ? t.position + 1 : begin + split.length;
+        const bool appends = part + 1 == split.count;
+        const int end = appends ? t.position + 1 : begin + split.length;
+        const float* k_rows = a.act.qkv + head_rows(c) + kv_head * c.head_dim;
         copy_published(m.team, q, a.act.qkv + kv_head * per_group * c.head_dim, per_group * c.head_dim);
+        if (appends) {
+            copy_published(m.team, k, k_rows, c.head_dim);
+            copy_published(m.team, v, k_rows + kv_rows(c), c.head_dim);
+        }
         m.team.sync();
-        norm_and_rotate(m, a, q, per_group, w.q_norm, t.position);
-        if (part + 1 == split.count) append_kv(m, a, w, layer, kv_head, t.position, scratch);
+        norm_heads(m, a, q, per_group, w.q_norm);
+        if (appends) norm_heads(m, a, k, 1, w.k_norm);
+        rotate_heads(m, a, q, appends ? per_group + 1 : per_group);  // the key stands behind the queries
+        if (appends) append_kv(m, a, layer, kv_head, t.position, k, v);
 
         const std::size_t cache =
             (static_cast<std::size_t>(layer) * c.n_kv_heads + kv_head) * c.max_seq_len * c.head_dim;

@@ -51,6 +51,22 @@ VIGIL_DEVICE void prefetch_rows(const M& m, const Tensor& t, Range rows) {
         Team::prefetch(begin + at);
 }
 
+// The weights of `layer`, once load_layer has fetched them and the block has synchronised since.
+template <class M>
+VIGIL_DEVICE const LayerWeights& layer_weights(const M& m, int layer) {
+    return m.scratch()->layers[layer & 1];
+}
+
+// Copies a layer's pointers into shared memory: read where they are needed, each look-up would cost the L2's latency
+// behind every exchange. The last threads do it, since the first one is about to wait for the others.
+template <class M>
+VIGIL_DEVICE void load_layer(const M& m, const KernelArgs& a, int layer) {
+    constexpr int kWords = sizeof(LayerWeights) / sizeof(std::uint32_t);
+    const auto* from = reinterpret_cast<const std::uint32_t*>(&a.weights.layers[layer]);
+    auto* to = reinterpret_cast<std::uint32_t*>(&m.scratch()->layers[layer & 1]);
+    for (int i = m.team.n_threads() - 1 - m.team.thread(); i < kWords; i += m.team.n_threads()) to[i] = from[i];
+}
+
 // Floats that fit into the phases' shared area.
 VIGIL_DEVICE int area_floats(const KernelArgs& a) {
     return (a.plan.shared_bytes - static_cast<int>(sizeof(BlockScratch))) / static_cast<int>(sizeof(float));

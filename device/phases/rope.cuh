@@ -17,6 +17,13 @@ VIGIL_DEVICE void rope_angle(const M& m, const KernelArgs& a, int position, int 
     *cosine *= a.config.rope_scale;
 }
 
+// Fills the block's table of sines and cosines for `position`: the same for all layers of a token.
+template <class M>
+VIGIL_DEVICE void prepare_rope(const M& m, const KernelArgs& a, int position) {
+    for (int pair = m.team.thread(); pair < a.config.rotary_dim / 2; pair += m.team.n_threads())
+        rope_angle(m, a, position, pair, &m.scratch()->rope[2 * pair], &m.scratch()->rope[2 * pair + 1]);
+}
+
 // RMSNorm of each of `n_heads` heads at `heads` [n_heads, head_dim], in place; nothing if `norm` is null. All threads
 // of the block; ends with the heads visible to all.
 template <class M>
@@ -41,41 +48,33 @@ VIGIL_DEVICE void rotate_pair(float& first, float& second, float sine, float cos
     second = u * sine + v * cosine;
 }
 
-// Norms (if `norm` is given) and rotates `n_heads` heads at `heads` [n_heads, head_dim], in shared memory, in place.
-// All threads of the block; ends with the heads visible to all.
+// Rotates `n_heads` heads at `heads` [n_heads, head_dim], in shared memory, in place, by the block's table. All threads
+// of the block; ends with the heads visible to all.
 template <class M>
-VIGIL_DEVICE void norm_and_rotate(M& m, const KernelArgs& a, float* heads, int n_heads, const float* norm,
-                                  int position) {
-    norm_heads(m, a, heads, n_heads, norm);
+VIGIL_DEVICE void rotate_heads(M& m, const KernelArgs& a, float* heads, int n_heads) {
+    const float* table = m.scratch()->rope;
     const int pairs = a.config.rotary_dim / 2;
+    const bool interleaved = a.config.rope_kind == RopeKind::kInterleaved;
     for (int i = m.team.thread(); i < n_heads * pairs; i += m.team.n_threads()) {
         const int pair = i % pairs;
         float* x = heads + i / pairs * a.config.head_dim;
-        const bool interleaved = a.config.rope_kind == RopeKind::kInterleaved;
-        float sine;
-        float cosine;
-        rope_angle(m, a, position, pair, &sine, &cosine);
-        rotate_pair(x[interleaved ? 2 * pair : pair], x[interleaved ? 2 * pair + 1 : pair + pairs], sine, cosine);
+        rotate_pair(x[interleaved ? 2 * pair : pair], x[interleaved ? 2 * pair + 1 : pair + pairs], table[2 * pair],
+                    table[2 * pair + 1]);
     }
     m.team.sync();
 }
 
-// Position `position` of one KV head into the cache as FP16; k and v are its raw projections.
+// Position `position` of one KV head into the cache as FP16; k (normed and rotated) and v are in shared memory.
 template <class M>
-VIGIL_DEVICE void append_kv(M& m, const KernelArgs& a, const LayerWeights& w, int layer, int kv_head, int position,
-                            float* scratch) {
+VIGIL_DEVICE void append_kv(const M& m, const KernelArgs& a, int layer, int kv_head, int position, const float* k,
+                            const float* v) {
     const int head_dim = a.config.head_dim;
-    const float* k = a.act.qkv + head_rows(a.config) + kv_head * head_dim;
-    const float* v = k + kv_rows(a.config);
-    copy_published(m.team, scratch, k, head_dim);
-    m.team.sync();
-    norm_and_rotate(m, a, scratch, 1, w.k_norm, position);
     const std::size_t at =
         ((static_cast<std::size_t>(layer) * a.config.n_kv_heads + kv_head) * a.config.max_seq_len + position) *
         head_dim;
     for (int i = m.team.thread(); i < head_dim; i += m.team.n_threads()) {
-        a.kv.k[at + i] = to_half(m.team, scratch[i]);
-        a.kv.v[at + i] = to_half(m.team, m.team.load_published(&v[i]));
+        a.kv.k[at + i] = to_half(m.team, k[i]);
+        a.kv.v[at + i] = to_half(m.team, v[i]);
     }
     m.team.sync();
 }

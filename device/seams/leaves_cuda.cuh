@@ -66,24 +66,25 @@ VIGIL_DEVICE void dot_rows_in_format(const CudaTeam& team, const char* const (&r
         VIGIL_UNROLL
         for (int i = 0; i < 8; ++i) out[r] = fmaf(w[i], xs[i], out[r]);
     };
-    int chunk = team.lane();
-    // All loads of a round are issued before the first use: bytes in flight are what hides the memory's latency.
-    for (; chunk + (Unroll - 1) * CudaTeam::kWarpSize < n_chunks; chunk += Unroll * CudaTeam::kWarpSize) {
+    // All loads of a round are issued before the first use: bytes in flight are what hides the memory's latency. The
+    // last round is cut short by predicates, not by a loop of single loads, each of which would wait for itself.
+    for (int first = 0; first < n_chunks; first += Unroll * CudaTeam::kWarpSize) {
         uint4 raw[Unroll][R];
         VIGIL_UNROLL
-        for (int u = 0; u < Unroll; ++u) VIGIL_UNROLL
-        for (int r = 0; r < R; ++r)
-            raw[u][r] = load_weights16(rows[r] + 16 * static_cast<std::size_t>(chunk + u * CudaTeam::kWarpSize));
+        for (int u = 0; u < Unroll; ++u) {
+            const int chunk = first + u * CudaTeam::kWarpSize + team.lane();
+            VIGIL_UNROLL
+            for (int r = 0; r < R; ++r)
+                raw[u][r] = chunk < n_chunks ? load_weights16(rows[r] + 16 * static_cast<std::size_t>(chunk))
+                                             : make_uint4(0, 0, 0, 0);
+        }
         VIGIL_UNROLL
-        for (int u = 0; u < Unroll; ++u) VIGIL_UNROLL
-        for (int r = 0; r < R; ++r) accumulate(raw[u][r], chunk + u * CudaTeam::kWarpSize, r);
-    }
-    for (; chunk < n_chunks; chunk += CudaTeam::kWarpSize) {
-        uint4 raw[R];
-        VIGIL_UNROLL
-        for (int r = 0; r < R; ++r) raw[r] = load_weights16(rows[r] + 16 * static_cast<std::size_t>(chunk));
-        VIGIL_UNROLL
-        for (int r = 0; r < R; ++r) accumulate(raw[r], chunk, r);
+        for (int u = 0; u < Unroll; ++u) {
+            const int chunk = first + u * CudaTeam::kWarpSize + team.lane();
+            if (chunk >= n_chunks) break;
+            VIGIL_UNROLL
+            for (int r = 0; r < R; ++r) accumulate(raw[u][r], chunk, r);
+        }
     }
     VIGIL_UNROLL
     for (int r = 0; r < R; ++r) out[r] = team.lane_sum(out[r]);

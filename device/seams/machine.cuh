@@ -20,6 +20,9 @@ struct alignas(64) BlockScratch {
     std::uint32_t target;  // arrivals at which the current exchange is complete
     float reduce[64];      // one per warp
     std::uint64_t reduce_wide[32];
+    // What every layer looks up, fetched while the block waits for something else. Layer i is in slot i & 1.
+    LayerWeights layers[2];
+    float rope[kMaxHeadDim];  // sine and cosine of this position, pair by pair
 };
 
 // Order between kernels comes from the stream.

@@ -7,7 +7,10 @@
 #if defined(__CUDACC__)
 #define VIGIL_DEVICE __device__ __forceinline__
 #define VIGIL_UNROLL _Pragma("unroll")
+#define VIGIL_PRAGMA(x) _Pragma(#x)
+#define VIGIL_UNROLL_BY(n) VIGIL_PRAGMA(unroll n)
 #else
 #define VIGIL_DEVICE inline __attribute__((always_inline))
 #define VIGIL_UNROLL
+#define VIGIL_UNROLL_BY(n)
 #endif

@@ -25,7 +25,7 @@ TEST_CASE("a GPU gets one block per multiprocessor, with the shared memory the p
     CHECK(plan.n_blocks == 132);
     CHECK(plan.n_threads == 512);
     CHECK(plan.shared_bytes == 60000);
-    CHECK(plan.max_kv_splits == 17);
+    CHECK(plan.max_kv_splits == 16);
 }
 
 TEST_CASE("the KV length is cut for all blocks, within bounds") {
