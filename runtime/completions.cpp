@@ -15,7 +15,7 @@ constexpr std::chrono::milliseconds kSpinSilence{5};
 constexpr std::chrono::microseconds kNap{50};
 constexpr std::chrono::seconds kSleep{1};
 // A thread that has just seen the last job end looks a little longer: the next request often follows at once.
-constexpr std::chrono::microseconds kLinger{200};
+constexpr std::chrono::microseconds kLinger{1000};
 
 }  // namespace
 
@@ -35,20 +35,26 @@ struct Completions::Job {
     RequestStatistics statistics;
     bool has_events = false;
     std::uint64_t last_time_ns = 0;  // of an event, continued beyond 48 bits
-    bool ended = false;              // by a stop text: what the kernel still sends is dropped
+    bool ended = false;              // by a stop text or a cancel: what the kernel still sends is dropped
 
     // The text of all withheld tokens became known with the last of them.
     void release_withheld() {
         for (TokenResult& token : withheld) run->publish(std::move(token));
         withheld.clear();
     }
-    void end(RequestRun::End end) {
+    // What no later token can change any more belongs to the last one.
+    void complete_text() {
+        if (withheld.empty()) return;
+        const StopMatcher::Step rest = stops.push(decoder.finish());
+        withheld.back().text += rest.text + stops.finish();
+    }
+    void end(FinishReason reason, const std::string& error, bool by_text = false) {
         if (ended) return;
         ended = true;
+        if (!by_text) complete_text();
         release_withheld();
         statistics.total_ms = ms_between(run->submitted, Clock::now());
-        end.statistics = statistics;
-        run->finish(std::move(end));
+        run->finish({reason, by_text, error, statistics});
     }
 };
 
@@ -82,6 +88,8 @@ void Completions::cancel(RequestRun& run) {
     for (const auto& job : jobs_) {
         if (job->run.get() != &run) continue;
         ring::store_relaxed(&memory_.job_cancel[job->slot], run.id);
+        // The client need not wait for the kernel, which may be parked.
+        job->end(FinishReason::kCancelled, {});
         return;
     }
     run.finish_early(FinishReason::kCancelled, {});
@@ -180,7 +188,7 @@ void Completions::take_token(Job& job, const ring::TokenEvent& event) {
     token.text = step.text;
     job.withheld.push_back(std::move(token));
     if (step.found) {
-        job.end({.reason = FinishReason::kStopToken, .by_text = true, .error = {}, .statistics = {}});
+        job.end(FinishReason::kStopToken, {}, true);
         ring::store_relaxed(&memory_.job_cancel[job.slot], job.run->id);
         return;
     }
@@ -189,12 +197,7 @@ void Completions::take_token(Job& job, const ring::TokenEvent& event) {
 }
 
 void Completions::end_front(FinishReason reason, const std::string& error) {
-    Job& job = *jobs_.front();
-    if (!job.ended && !job.withheld.empty()) {
-        const StopMatcher::Step rest = job.stops.push(job.decoder.finish());
-        job.withheld.back().text += rest.text + job.stops.finish();
-    }
-    job.end({.reason = reason, .by_text = false, .error = error, .statistics = {}});
+    jobs_.front()->end(reason, error);
     last_end_ = Clock::now();
     jobs_.pop_front();
     --outstanding_;

@@ -33,11 +33,17 @@ class Completions final : public Canceller {
     // if `run` is cancelled. `slot` is the job's in the ring.
     void admit(const std::shared_ptr<RequestRun>& run, std::uint32_t slot, const std::function<void()>& push);
 
+    // A job is about to come: the thread wakes up meanwhile.
+    void expect() {
+        if (options_.spins) bell_.open();
+    }
+
     // Jobs under way.
     std::uint32_t outstanding() const noexcept { return outstanding_; }
 
-    // Ends `run` within one token, or at once if the kernel does not know it yet.
+    // Ends `run`; the kernel ends its job, if it has it, within one token.
     void cancel(RequestRun& run) override;
+    // The kernel ends all jobs within one token.
     void cancel_all();
 
     // Reads what is left in the ring, then ends every job under way with `reason` and `error`. `then` runs before any

@@ -23,7 +23,7 @@ namespace {
 constexpr std::int32_t kDefaultContext = 4096;
 constexpr std::chrono::milliseconds kLeaseInterval{50};
 // A GPU's host threads have cores of their own; beside the CPU device they would take the kernel's.
-constexpr std::chrono::microseconds kSpin{200};
+constexpr std::chrono::microseconds kSpin{1000};
 
 std::uint64_t nanoseconds(std::chrono::milliseconds time) {
     return static_cast<std::uint64_t>(std::chrono::nanoseconds(time).count());
@@ -180,6 +180,7 @@ Generation Engine::submit(Request request) {
     const auto spin = impl_->device->info().is_cuda ? kSpin : std::chrono::microseconds(0);
     auto state = std::make_shared<Generation::State>(std::move(request), ++impl_->requests, spin, impl_->completions);
     impl_->supervisor->release();
+    impl_->completions->expect();
     impl_->submission->submit(state);
     return Generation(std::move(state));
 }

@@ -77,11 +77,12 @@ class Generation {
 
     // The next token, or nothing when the generation has ended. Blocks, at most for the engine's deadlines.
     std::optional<TokenResult> next();
-    // Ends it within one token. May be called from any thread and from a signal-safe flag's reader.
+    // Ends it: next() hands out what is there and then nothing; the kernel drops the job within one token. May be
+    // called from any thread and from a signal-safe flag's reader.
     void cancel();
 
     // After next() returned nothing:
-    FinishReason reason() const;
+    FinishReason reason() const;       // kStopToken also for a stop text
     bool stopped_by_text() const;      // one of Request::stop was found
     const std::string& error() const;  // empty unless reason() is kFault
     const RequestStatistics& statistics() const;
@@ -118,6 +119,8 @@ class Engine {
     std::span<const float> logits_row(std::int32_t row) const;
 
     // The kernel leaves the GPU at the next token boundary, and comes back with the next request or resume().
+    // Generations stand still meanwhile. Throws host::DeviceError if it does not leave in time. Nothing to do under
+    // graph and launch dispatch.
     void park();
     void resume();
     EngineStatistics statistics() const;

@@ -151,6 +151,7 @@ bool Submission::wait_until(const RequestRun& run, const std::function<bool()>& 
     for (;;) {
         const std::uint32_t seen = bell_.value();
         if (condition()) return true;
+        if (supervisor_.lost()) throw host::DeviceError(supervisor_.lost_reason());
         if (stopping_ || run.cancelled()) return false;
         if (completions_.outstanding() == 0)
             std::this_thread::sleep_for(kNap);

@@ -56,6 +56,7 @@ class Submission {
     void prefill(const RequestRun& run, std::int32_t n_tokens);
     ring::DecodeJob make_job(const RequestRun& run, std::int32_t n_cached) const;
     // Waits until `condition` holds; false if the engine stops or the run is cancelled before.
+    // Throws DeviceError if the kernel is lost.
     bool wait_until(const RequestRun& run, const std::function<bool()>& condition);
     bool job_ring_has_room() const;
     bool kernel_has_no_job() const;

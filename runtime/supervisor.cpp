@@ -80,7 +80,9 @@ bool Supervisor::stop() {
     if (launched_) {
         ring::store_release(&memory_.control->command, static_cast<std::uint32_t>(ring::Command::kStop));
         try {
-            launched_ = !device_.wait_parked(options_.patience);
+            // A kernel that did not leave when it was told to before is not waited for again.
+            launched_ = !device_.wait_parked(is_lost_ ? std::chrono::milliseconds(0) : options_.patience);
+            if (launched_) is_lost_ = true;
         } catch (const host::DeviceError&) {
             launched_ = false;  // it ended, if badly; there is nobody left to tell
         }

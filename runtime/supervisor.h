@@ -30,8 +30,8 @@ class Supervisor {
         // its own deadline, so that it can say itself what it waits for.
         std::chrono::milliseconds patience{8000};
         std::function<bool()> has_work;  // jobs are under way
-        // The kernel left with a fault and is parked: ends the jobs and resets the kernel's state. Supervisor's calls
-        // are refused meanwhile.
+        // The kernel left with a fault and is parked: ends the jobs and resets the kernel's state. Called with the
+        // supervisor's mutex held, like on_lost: must not call back.
         std::function<void(const std::string& error)> on_fault;
         // The kernel is lost: ends the jobs. It may still be resident.
         std::function<void(const std::string& error)> on_lost;
@@ -54,7 +54,7 @@ class Supervisor {
     // Makes the kernel leave for good and ends the thread. False if it is still resident after the patience.
     bool stop();
 
-    // Why nothing can be run any more; empty while all is well. Constant once it is set.
+    // The kernel is lost for good: nothing can be run any more, for this reason.
     bool lost() const noexcept { return is_lost_; }
     std::string lost_reason() const;
     std::uint64_t launches() const noexcept { return launches_; }

@@ -27,6 +27,17 @@ TEST_CASE("a generation can be cancelled at every token") {
     CHECK(run(engine, greedy(prompt(6), 40)).tokens == all);
 }
 
+TEST_CASE("a generation can be cancelled while the kernel is parked") {
+    Engine engine = make_engine();
+    const std::vector<Token> expected = run(engine, greedy(prompt(4), 5)).tokens;
+    Generation generation = engine.submit(greedy(prompt(6), 240));
+    REQUIRE(generation.next().has_value());
+    engine.park();
+    generation.cancel();
+    CHECK(collect(generation).reason == FinishReason::kCancelled);
+    CHECK(run(engine, greedy(prompt(4), 5)).tokens == expected);
+}
+
 TEST_CASE("cancelling under graph and launch dispatch ends the job too") {
     for (const Dispatch dispatch : {Dispatch::graph, Dispatch::launch}) {
         EngineOptions with = options();
