@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,7 @@ struct Options {
     bool greedy = true;
     bool json = false;
     double read_gib = 4;
-    std::string file;
+    std::string json_file;
     std::string commit;
 };
 
@@ -125,7 +126,7 @@ void add_options(CLI::App& app, Options& options) {
     app.add_option_function<std::string>(
            "-o,--output", [&](const std::string& name) { options.json = name == "json"; }, "md (default) or json")
         ->check(CLI::IsMember({"md", "json"}));
-    app.add_option("--file", options.file, "Write the report here instead of standard output");
+    app.add_option("--json-file", options.json_file, "Write the report here too, as JSON");
     app.add_option("--read-gib", options.read_gib, "Memory to measure the read ceiling over, in GiB")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
@@ -150,14 +151,12 @@ void run(const Options& options, RunContext& context, std::vector<ModelFigures>&
     for (const std::string& model : options.models) measure_model(model, options, *device, context.context, models);
 }
 
-void write_report(const Options& options, const std::string& report) {
-    if (options.file.empty()) {
-        std::fputs(report.c_str(), stdout);
-        return;
-    }
-    std::ofstream file(options.file);
-    file << report << std::flush;
-    if (!file) throw std::runtime_error("can't write '" + options.file + "'");
+void write_reports(const Options& options, const RunContext& context, const std::vector<ModelFigures>& models) {
+    std::fputs((options.json ? to_json(context, models) : to_markdown(context, models)).c_str(), stdout);
+    if (options.json_file.empty()) return;
+    std::ofstream file(options.json_file);
+    file << to_json(context, models) << std::flush;
+    if (!file) throw std::runtime_error("can't write '" + options.json_file + "'");
 }
 
 }  // namespace
@@ -171,7 +170,7 @@ int main(int argc, char** argv) {
         RunContext context = vigil::bench::read_context(argc, argv);
         std::vector<ModelFigures> models;
         run(options, context, models);
-        write_report(options, options.json ? to_json(context, models) : to_markdown(context, models));
+        write_reports(options, context, models);
         return std::ranges::all_of(models, [](const ModelFigures& m) { return m.error.empty(); }) ? 0 : 1;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "decode_latency: %s\n", error.what());

@@ -7,9 +7,12 @@
 #     tests-m40     the same for build-m40/, through the driver's compiler: the code that an M40 gets
 #     sanitize      compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over the tests labelled `sanitize`
 #     bench         the benchmarks
+#     latency       decode_latency on models of PRESETS (made first): tokens and submissions by dispatch, JSON and Markdown
+#     soak          10,000 cycles of park, prefill and resume; the host killed, stopped and silent
 #     stash         puts the piece of the model that is in .gpu-model/ aside, and joins the pieces once all are there
-#     all           doctor, tests, tests-m40, sanitize, bench
-# ONLY=REGEX restricts tests and sanitize to names that match. TEST_TIMEOUT is in seconds (120).
+#     all           doctor, tests, tests-m40, sanitize, bench, latency, soak
+# ONLY=REGEX restricts tests and sanitize to names that match. TEST_TIMEOUT is in seconds (120). PRESETS are those of
+# bench/synth_model, DEPTHS positions (0,512,4096); VIGIL_SOAK_CYCLES is the number of cycles.
 set -uo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -48,16 +51,19 @@ json.dump({
 }, sys.stdout, indent=1)' "scripts/gpu_check.sh $mode" "$package/commit" > "$out/gpu_$1.json"
 }
 
-# run_list LABEL LIST [PREFIX…]: runs the tests of a list whose labels match, prints a table, appends to $results.
+# run_list LABEL LIST [PREFIX…]: runs the tests of a list whose labels match, prints a table, appends to $results; with
+# $figures set, also what they print.
 run_list() {
-    local label=$1 list=$2 name labels command started seconds result log rc
+    local label=$1 list=$2 name labels environment command started seconds result log rc detail
     shift 2
     log=$(mktemp)
-    while IFS=$'\t' read -r name labels command; do
+    while IFS=$'\t' read -r name labels environment command; do
         [[ "$labels" =~ $label ]] && [[ "$name" =~ ${ONLY:-.} ]] || continue
         IFS=$'\t' read -r -a argv <<<"$command"
+        [ "$environment" = - ] && environment=
         started=$(date +%s.%N)
-        (cd "$package" && timeout "$timeout_s" "$@" "${argv[@]}" </dev/null) >"$log" 2>&1
+        # shellcheck disable=SC2086  # NAME=VALUE words
+        (cd "$package" && env $environment timeout "$timeout_s" "$@" "${argv[@]}" </dev/null) >"$log" 2>&1
         rc=$?
         seconds=$(awk "BEGIN { printf \"%.2f\", $(date +%s.%N) - $started }")
         case $rc in
@@ -71,7 +77,12 @@ run_list() {
             status=1
             tail -40 "$log" | sed 's/^/    /'
         fi
-        printf '%s\t%s\t%s\t%s\n' "${*:+${*##*/} }$name" "$result" "$seconds" "exit code $rc" >> "$results"
+        detail="exit code $rc"
+        if [ -n "${figures:-}" ]; then
+            grep -vE '^(\[doctest\]|=+$)' "$log" | sed 's/^/    /'
+            detail+=$(grep -vE '^(\[doctest\]|=+$)' "$log" | tr '\t' ' ' | sed 's/^/; /' | tr -d '\n')
+        fi
+        printf '%s\t%s\t%s\t%s\n' "${*:+${*##*/} }$name" "$result" "$seconds" "$detail" >> "$results"
     done < "$list"
     rm -f "$log"
 }
@@ -124,6 +135,25 @@ mode_bench() {
     done
 }
 
+mode_latency() {
+    local preset models=()
+    mkdir -p "$stash"
+    for preset in ${PRESETS:-smollm2-135m qwen3-0.6b llama-3.2-1b}; do
+        models+=("$stash/$preset.gguf")
+        [ -f "$stash/$preset.gguf" ] || "$package/build/bench/synth_model" "$stash/$preset.gguf" --preset "$preset" || status=1
+    done
+    local -a command=("$package/build/bench/decode_latency" "${models[@]}" --depth "${DEPTHS:-0,512,4096}")
+    VIGIL_COMMIT=$(cat "$package/commit") "${command[@]}" --json-file "$out/decode_latency.json" || status=1
+}
+
+mode_soak() {
+    export VIGIL_SOAK_CYCLES=${VIGIL_SOAK_CYCLES:-10000}
+    timeout_s=${TEST_TIMEOUT:-300}
+    begin
+    figures=yes run_list soak,gpu "$package/build.tests"
+    finish soak
+}
+
 mode_stash() {
     local halves=("$stash/1-of-2/$MODEL_FILE" "$stash/2-of-2/$MODEL_FILE")
     mkdir -p "$stash"
@@ -134,9 +164,9 @@ mode_stash() {
     fi
 }
 
-[ $# -gt 0 ] || die 'which mode? doctor, tests, tests-m40, sanitize, bench, stash or all'
+[ $# -gt 0 ] || die 'which mode? doctor, tests, tests-m40, sanitize, bench, latency, soak, stash or all'
 modes=("$@")
-[ "$1" != all ] || modes=(doctor tests tests-m40 sanitize bench)
+[ "$1" != all ] || modes=(doctor tests tests-m40 sanitize bench latency soak)
 for mode in "${modes[@]}"; do
     say "$mode"
     declare -F "mode_${mode//-/_}" >/dev/null || die "unknown mode '$mode'"

@@ -32,7 +32,7 @@ add_libraries_of() {
 for build in build build-m40; do
     [ -d "$build" ] || { say "$build is not there: left out"; continue; }
     say "collecting $build"
-    # Every test as CTest knows it: name, labels, command; programs below the build folder travel.
+    # Every test as CTest knows it: name, labels, environment, command; programs below the build folder travel.
     ctest --test-dir "$build" --show-only=json-v1 > "$package/$build.json"
     python3 - "$ROOT" "$build" "$package" <<'PYTHON'
 import json, os, re, shutil, sys
@@ -50,7 +50,8 @@ with open(f"{package}/{build}.tests", "w") as listing:
         labels = properties.get("LABELS", [])
         programs.add(os.path.relpath(command[0], root))
         line = [os.path.relpath(command[0], root)] + command[1:]
-        listing.write("\t".join([test["name"], ",".join(labels) or "-", *line]) + "\n")
+        environment = " ".join(properties.get("ENVIRONMENT", []))
+        listing.write("\t".join([test["name"], ",".join(labels) or "-", environment or "-", *line]) + "\n")
 for folder, _, files in os.walk(f"{root}/{build}/bench"):
     programs |= {os.path.relpath(f"{folder}/{f}", root) for f in files
                  if os.access(f"{folder}/{f}", os.X_OK) and not re.search(r"\.(so|a|o|py|cmake)\b", f)}
