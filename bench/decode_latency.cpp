@@ -11,6 +11,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bench/latency/measure.h"
@@ -85,9 +86,17 @@ ModelFigures measure_grid(const std::string& name, const vigil::host::Model& mod
 void measure_model(const std::string& path, const Options& options, Device& device, std::int32_t context,
                    std::vector<ModelFigures>& all) {
     const std::string name = std::filesystem::path(path).stem().string();
-    const auto file = vigil::gguf::File::open(path);
-    const vigil::host::Model model(file, device, context);
-    for (const int n_blocks : options.blocks) all.push_back(measure_grid(name, model, n_blocks, options, device));
+    try {
+        const auto file = vigil::gguf::File::open(path);
+        const vigil::host::Model model(file, device, context);
+        for (const int n_blocks : options.blocks) all.push_back(measure_grid(name, model, n_blocks, options, device));
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "decode_latency: %s\n", error.what());
+        ModelFigures failed;
+        failed.model = name;
+        failed.error = error.what();
+        all.push_back(std::move(failed));
+    }
 }
 
 void add_options(CLI::App& app, Options& options) {

@@ -14,7 +14,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kNanosecondsPerMillisecond = 1e6;
 constexpr int kWarmupJobs = 50;
-constexpr std::int32_t kTokensAtDepthZero = 201;
+constexpr std::int32_t kTokensAtDepthZero = 33;
 // Longer than any kernel polls without rest, so that some jobs find it napping, as jobs in life do.
 constexpr int kMostGapUs = 400;
 

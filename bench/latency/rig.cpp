@@ -106,8 +106,7 @@ void Rig::enqueue_tokens(std::size_t wanted, std::size_t n_seen, std::size_t& n_
     }
 }
 
-JobTrace Rig::run(const JobSpec& spec) {
-    constexpr std::uint32_t kLooksBetweenClocks = 1024;
+void Rig::submit(const JobSpec& spec) {
     ring::DecodeJob job;
     job.id = next_id_++;
     job.n_prompt = spec.n_cached + 1;
@@ -118,19 +117,30 @@ JobTrace Rig::run(const JobSpec& spec) {
     const std::uint32_t slot = n_jobs_ % kJobCapacity;
     std::copy_n(prompt_.begin(), job.n_prompt,
                 job_tokens_ + static_cast<std::size_t>(slot) * static_cast<std::size_t>(args_.config.max_seq_len));
+    ring::encode(&jobs_[slot], job, ++n_jobs_);
+}
 
+void Rig::hold(const JobSpec& spec) {
+    constexpr std::int32_t kDirectiveStep = 0;
+    submit(spec);
+    device_.run_step(args_, kDirectiveStep);
+    device_.synchronize();
+}
+
+JobTrace Rig::run(const JobSpec& spec) {
+    constexpr std::uint32_t kLooksBetweenClocks = 1024;
     JobTrace trace;
-    trace.tokens.reserve(static_cast<std::size_t>(job.max_new_tokens));
-    trace.token_times.reserve(static_cast<std::size_t>(job.max_new_tokens));
+    trace.tokens.reserve(static_cast<std::size_t>(spec.max_new_tokens));
+    trace.token_times.reserve(static_cast<std::size_t>(spec.max_new_tokens));
     const bool resident = dispatch_ == host::Dispatch::persistent;
     const bool shares_cores = !device_.info().is_cuda;  // with the kernel
-    const auto wanted = static_cast<std::size_t>(std::max(1, job.max_new_tokens));
+    const auto wanted = static_cast<std::size_t>(std::max(1, spec.max_new_tokens));
     std::size_t n_enqueued = 0;
     bool any_event = false;
 
     const auto submitted = Clock::now();
     auto last_event = submitted;
-    ring::encode(&jobs_[slot], job, ++n_jobs_);
+    submit(spec);
     for (std::uint32_t looks = 1;; ++looks) {
         if (!resident) enqueue_tokens(wanted, trace.tokens.size(), n_enqueued);
         ring::TokenEvent event;

@@ -46,10 +46,14 @@ class Rig {
     // ahead, but never one that the job can't need. Throws DeviceError naming the kernel's state if nothing comes for
     // 20 s.
     JobTrace run(const JobSpec& spec);
+    // Makes a job active and leaves it there, before its first token, for single steps. Not while the kernel is
+    // resident; nothing else can be run on this rig after it.
+    void hold(const JobSpec& spec);
 
    private:
     template <class T>
     T* pinned(std::size_t count);
+    void submit(const JobSpec& spec);
     void enqueue_tokens(std::size_t wanted, std::size_t n_seen, std::size_t& n_enqueued);
     void keep_alive(std::chrono::steady_clock::time_point last_event);
     bool take_event(ring::TokenEvent& event);
