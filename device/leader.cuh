@@ -77,6 +77,8 @@ VIGIL_DEVICE void emit(const KernelArgs& a, ring::EventKind kind, ring::FinishRe
 template <class Team>
 VIGIL_DEVICE void finish_job(const KernelArgs& a, ring::FinishReason reason) {
     DecodeState* s = a.state;
+    // The logits rows of all blocks are in host memory before the event that says so.
+    if ((s->job.flags & ring::kJobEmitLogits) != 0) ring::fence_system();
     emit<Team>(a, ring::EventKind::kFinished, reason, static_cast<int>(s->n_events), 0.0f);
     ring::store_relaxed(&s->active, 0);
     ++s->next_job;
@@ -108,6 +110,7 @@ template <class M>
 VIGIL_DEVICE void begin_job(M& m, const KernelArgs& a) {
     const ring::DecodeJob& job = a.state->job;
     const bool fits = job_fits(a, job);
+    const std::uint64_t cancelled = ring::load_relaxed(&a.job_cancel[job_slot(a)]);  // travels beside the prompt
     bool tokens_valid = true;
     if (fits) {
         const std::int32_t* prompt = a.job_tokens + static_cast<std::size_t>(job_slot(a)) * a.config.max_seq_len;
@@ -122,7 +125,7 @@ VIGIL_DEVICE void begin_job(M& m, const KernelArgs& a) {
         DecodeState* s = a.state;
         if (!runs) {
             finish_job<typename M::Team>(a, ring::FinishReason::kFault);
-        } else if (ring::load_relaxed(&a.job_cancel[job_slot(a)]) == job.id) {
+        } else if (cancelled == job.id) {
             finish_job<typename M::Team>(a, ring::FinishReason::kCancelled);
         } else if (job.max_new_tokens == 0 && (job.flags & ring::kJobScore) == 0) {
             finish_job<typename M::Team>(a, ring::FinishReason::kLength);
@@ -150,13 +153,14 @@ VIGIL_DEVICE void direct(M& m, const KernelArgs& a, Lease& lease, Waiting waitin
                 ring::store_relaxed(&a.status->state, static_cast<std::uint32_t>(ring::KernelState::kIdle));
             *decision = kNothing;
             for (std::uint32_t spins = 0; *decision == kNothing; ++spins) {
+                // On their way while the slot is looked at: one trip across PCIe per round, not two.
+                const HostWords host = request_host_words(a);
                 // A job that is taken must be able to say how it ended.
                 if (room_for_events<Team>(a, 1, false) && take_job<Team>(a)) {
                     *decision = kBegin;
                 } else if (waiting == Waiting::kNot) {
                     break;
                 } else {
-                    const HostWords host = request_host_words(a);
                     const std::uint64_t now = Team::clock_ns();
                     if (idle_since == 0) idle_since = now;
                     if (host.command != static_cast<std::uint32_t>(ring::Command::kRun) ||

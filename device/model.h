@@ -47,6 +47,10 @@ struct ModelConfig {
 };
 
 constexpr std::int32_t kMaxHeadDim = 256;
+// Query heads that one pass over K and V serves. On a GPU four would halve the reads from L2, but spill: 128 registers
+// are all that a block of 512 threads has.
+constexpr std::int32_t kGpuHeadsPerPass = 2;
+constexpr std::int32_t kCpuHeadsPerPass = 4;
 constexpr std::int32_t kMaxKvSplits = 64;  // more parts take longer to add up than they save
 
 struct LayerWeights {

@@ -139,7 +139,7 @@ struct alignas(128) HostControl {
 // ---- slot codecs ------------------------------------------------------------------------------------------
 
 // A word that says itself whether it is valid. On the host it also orders what it announces, which costs
-// nothing there; on the device a fence does so for the one event that announces anything (kFinished).
+// nothing there; on the device the leader puts a fence before the one event that announces anything.
 VIGIL_HD void store_event_word(std::uint64_t* p, std::uint64_t v) {
 #if defined(__CUDA_ARCH__)
     store_relaxed(p, v);
@@ -157,7 +157,6 @@ VIGIL_HD std::uint64_t load_event_word(const std::uint64_t* p) {
 }
 
 VIGIL_HD void encode(EventSlot* slot, const TokenEvent& e, std::uint32_t sequence) {
-    if (e.kind == EventKind::kFinished) fence_system();  // the job's logits rows are in host memory before this
     const std::uint64_t tag = static_cast<std::uint64_t>(sequence) << 32;
     const std::uint32_t head =
         static_cast<std::uint32_t>(e.kind) << 24 | static_cast<std::uint32_t>(e.reason) << 16 | e.job;

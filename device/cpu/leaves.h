@@ -137,8 +137,12 @@ VIGIL_DEVICE void load_weights8(const CpuTeam<Isa>&, TensorFormat format, const 
 }
 
 template <class Isa>
-VIGIL_DEVICE void load_half8(const CpuTeam<Isa>&, const std::uint16_t* p, float (&out)[8]) {
-    Isa::store(out, Isa::load_f16(reinterpret_cast<const char*>(p)));
+VIGIL_DEVICE const std::uint16_t* fetch_half8(const CpuTeam<Isa>&, const std::uint16_t* p) {
+    return p;
+}
+template <class Isa>
+VIGIL_DEVICE void unpack_half8(const CpuTeam<Isa>&, const std::uint16_t* raw, float (&out)[8]) {
+    Isa::store(out, Isa::load_f16(reinterpret_cast<const char*>(raw)));
 }
 
 template <class Isa>

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <time.h>
 
+#include "device/model.h"
 #include "device/seams/qualifiers.h"
 
 namespace vigil::device {
@@ -15,7 +16,8 @@ template <class Isa>
 struct CpuTeam {
     static constexpr int kWarpSize = 1;
 
-    static constexpr int kHeadsPerPass = 4;
+    static constexpr int kHeadsPerPass = kCpuHeadsPerPass;
+    using RawHalf8 = const std::uint16_t*;  // eight FP16 values where they are
 
     char* shared;  // this block's scratch, 64-byte aligned
     int block_index;

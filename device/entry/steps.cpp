@@ -25,7 +25,8 @@ Step step_at(const ModelConfig& config, std::int32_t index) {
 
 SharedNeed shared_need(const ModelConfig& c, std::int32_t n_warps) {
     const std::int32_t per_group = c.n_heads / c.n_kv_heads;
-    const std::int32_t attend = (per_group + 2) * c.head_dim + n_warps * (c.head_dim + 2);
+    const std::int32_t heads_per_pass = n_warps > 1 ? kGpuHeadsPerPass : kCpuHeadsPerPass;
+    const std::int32_t attend = (per_group + 2) * c.head_dim + n_warps * heads_per_pass * (c.head_dim + 2);
     const std::int32_t combine = 2 * per_group * kMaxKvSplits;
     const std::int32_t attention = attend > combine ? attend : combine;
     const std::int32_t heads = head_rows(c);

@@ -48,127 +48,156 @@ struct HeadLanes {
     }
 };
 
-// Attends `n` (at most Heads) query heads at `q` (shared, [n][head_dim]) to positions [begin, end) of one KV head and
-// leaves per head {max, sum, values} at partial[h * stride …]. All threads of the block.
+// Attends the query heads of one KV head at `q` (shared, [per_group][head_dim]) to positions [begin, end) and leaves
+// per head {max, sum, values} at partial[head * stride …]. All threads of the block. The warps are shared out among the
+// group's heads, Heads at a time, so that all heads pass over K and V at once; within that, positions are shared out
+// among groups of lanes.
 template <int Heads, class M>
-VIGIL_DEVICE void attend(M& m, const KernelArgs& a, const float* q, int n, const std::uint16_t* keys,
+VIGIL_DEVICE void attend(M& m, const KernelArgs& a, const float* q, int per_group, const std::uint16_t* keys,
                          const std::uint16_t* values, int begin, int end, float* scratch, float* partial, int stride) {
     using Team = typename M::Team;
     constexpr int kChunks = HeadLanes<Team>::kChunks;
     constexpr int kUnroll = 2;  // positions per lane group whose loads are in flight together
     const int head_dim = a.config.head_dim;
-    const HeadLanes<Team> split(head_dim);
-    const int groups_per_warp = Team::kWarpSize / split.lanes;
-    const int group = m.team.lane() / split.lanes;
-    const int lane = m.team.lane() % split.lanes;
-    const int n_groups = groups_per_warp * m.team.n_warps();
-    const auto column = [&](int chunk) { return 8 * (lane + chunk * split.lanes); };
+    const int row = head_dim + 2;
+    const HeadLanes<Team> lanes(head_dim);
+    const int groups_per_warp = Team::kWarpSize / lanes.lanes;
+    const int group = m.team.lane() / lanes.lanes;
+    const int lane = m.team.lane() % lanes.lanes;
+    const auto column = [&](int chunk) { return 8 * (lane + chunk * lanes.lanes); };
 
-    SoftmaxState<Heads, 8 * kChunks> s;
-    for (int h = 0; h < Heads; ++h) {
-        s.max[h] = -INFINITY;
-        s.sum[h] = 0.0f;
-        for (int i = 0; i < 8 * kChunks; ++i) s.values[h][i] = 0.0f;
-    }
+    const int n_passes = (per_group + Heads - 1) / Heads;
+    const int at_once = n_passes < m.team.n_warps() ? n_passes : m.team.n_warps();
+    const int warps_each = m.team.n_warps() / at_once;
+    const int slot = m.team.warp() / warps_each;  // a few warps may be left over, with a slot past the last
+    const int step = groups_per_warp * warps_each;
 
-    // The bound is the same for all lanes of a warp: the reductions below need them all.
-    for (int base = begin + m.team.warp() * groups_per_warp; base < end; base += kUnroll * n_groups) {
-        float score[kUnroll][Heads];
-        VIGIL_UNROLL
-        for (int u = 0; u < kUnroll; ++u) {
-            const int position = base + u * n_groups + group;
+    for (int first_pass = 0; first_pass < n_passes; first_pass += at_once) {
+        const int first_head = (first_pass + slot) * Heads;
+        const bool works = slot < at_once && first_head < per_group;
+        const int n = per_group - first_head < Heads ? per_group - first_head : Heads;
+        SoftmaxState<Heads, 8 * kChunks> s;
+        for (int h = 0; h < Heads; ++h) {
+            s.max[h] = -INFINITY;
+            s.sum[h] = 0.0f;
+            for (int i = 0; i < 8 * kChunks; ++i) s.values[h][i] = 0.0f;
+        }
+
+        // The bounds are the same for all lanes of a warp: the reductions below need them all.
+        int base = works ? begin + m.team.warp() % warps_each * groups_per_warp : end;
+        for (; base < end; base += kUnroll * step) {
+            typename Team::RawHalf8 raw_k[kUnroll][kChunks];
+            typename Team::RawHalf8 raw_v[kUnroll][kChunks];
+            bool mine[kUnroll];
             VIGIL_UNROLL
-            for (int h = 0; h < Heads; ++h) score[u][h] = 0.0f;
-            for (int c = 0; c < kChunks; ++c) {
-                if (c >= split.chunks || column(c) >= head_dim || position >= end) continue;
-                float k[8];
-                load_half8(m.team, keys + static_cast<std::size_t>(position) * head_dim + column(c), k);
+            for (int u = 0; u < kUnroll; ++u) {
+                const int position = base + u * step + group;
+                mine[u] = position < end;
+                for (int c = 0; c < kChunks; ++c) {
+                    if (c >= lanes.chunks || column(c) >= head_dim || !mine[u]) continue;
+                    const std::size_t at = static_cast<std::size_t>(position) * head_dim + column(c);
+                    raw_k[u][c] = fetch_half8(m.team, keys + at);
+                    raw_v[u][c] = fetch_half8(m.team, values + at);
+                }
+            }
+            float score[kUnroll][Heads];
+            VIGIL_UNROLL
+            for (int u = 0; u < kUnroll; ++u) {
                 VIGIL_UNROLL
-                for (int h = 0; h < Heads; ++h) {
-                    // The queries stay in shared memory: registers are short, and the lane groups share the reads.
-                    const float* query = q + (h < n ? h : 0) * head_dim + column(c);
+                for (int h = 0; h < Heads; ++h) score[u][h] = 0.0f;
+                for (int c = 0; c < kChunks; ++c) {
+                    if (c >= lanes.chunks || column(c) >= head_dim || !mine[u]) continue;
+                    float k[8];
+                    unpack_half8(m.team, raw_k[u][c], k);
                     VIGIL_UNROLL
-                    for (int i = 0; i < 8; ++i) score[u][h] = fused(m.team, query[i], k[i], score[u][h]);
+                    for (int h = 0; h < Heads; ++h) {
+                        // Queries stay in shared memory: registers are short, and the lane groups share the reads.
+                        const float* query = q + (first_head + (h < n ? h : 0)) * head_dim + column(c);
+                        VIGIL_UNROLL
+                        for (int i = 0; i < 8; ++i) score[u][h] = fused(m.team, query[i], k[i], score[u][h]);
+                    }
+                }
+            }
+            VIGIL_UNROLL
+            for (int h = 0; h < Heads; ++h) {
+                float top = s.max[h];
+                VIGIL_UNROLL
+                for (int u = 0; u < kUnroll; ++u) {
+                    score[u][h] = m.team.lane_sum(score[u][h], lanes.lanes) * a.config.attention_scale;
+                    if (!mine[u]) score[u][h] = -INFINITY;
+                    top = fmaxf(top, score[u][h]);
+                }
+                // Where nothing has been seen yet, or this position is none, the difference would be inf - inf.
+                const float keep = s.max[h] == -INFINITY ? 0.0f : expf(s.max[h] - top);
+                s.max[h] = top;
+                s.sum[h] *= keep;
+                for (int c = 0; c < kChunks; ++c)
+                    if (c < lanes.chunks)
+                        for (int i = 0; i < 8; ++i) s.values[h][8 * c + i] *= keep;
+                VIGIL_UNROLL
+                for (int u = 0; u < kUnroll; ++u) {
+                    score[u][h] = mine[u] ? expf(score[u][h] - top) : 0.0f;
+                    s.sum[h] += score[u][h];
+                }
+            }
+            VIGIL_UNROLL
+            for (int u = 0; u < kUnroll; ++u) {
+                for (int c = 0; c < kChunks; ++c) {
+                    if (c >= lanes.chunks || column(c) >= head_dim || !mine[u]) continue;
+                    float v[8];
+                    unpack_half8(m.team, raw_v[u][c], v);
+                    VIGIL_UNROLL
+                    for (int h = 0; h < Heads; ++h) {
+                        VIGIL_UNROLL
+                        for (int i = 0; i < 8; ++i)
+                            s.values[h][8 * c + i] = fused(m.team, score[u][h], v[i], s.values[h][8 * c + i]);
+                    }
                 }
             }
         }
-        VIGIL_UNROLL
-        for (int h = 0; h < Heads; ++h) {
-            float top = s.max[h];
-            VIGIL_UNROLL
-            for (int u = 0; u < kUnroll; ++u) {
-                score[u][h] = m.team.lane_sum(score[u][h], split.lanes) * a.config.attention_scale;
-                if (base + u * n_groups + group >= end) score[u][h] = -INFINITY;
-                top = fmaxf(top, score[u][h]);
-            }
-            if (top == -INFINITY) continue;  // this lane group has no position yet
-            const float keep = expf(s.max[h] - top);
-            s.max[h] = top;
-            s.sum[h] *= keep;
-            for (int c = 0; c < kChunks; ++c)
-                if (c < split.chunks)
-                    for (int i = 0; i < 8; ++i) s.values[h][8 * c + i] *= keep;
-            VIGIL_UNROLL
-            for (int u = 0; u < kUnroll; ++u) {
-                score[u][h] = expf(score[u][h] - top);
-                s.sum[h] += score[u][h];
-            }
-        }
-        VIGIL_UNROLL
-        for (int u = 0; u < kUnroll; ++u) {
-            const int position = base + u * n_groups + group;
-            for (int c = 0; c < kChunks; ++c) {
-                if (c >= split.chunks || column(c) >= head_dim || position >= end) continue;
-                float v[8];
-                load_half8(m.team, values + static_cast<std::size_t>(position) * head_dim + column(c), v);
-                VIGIL_UNROLL
-                for (int h = 0; h < Heads; ++h) VIGIL_UNROLL
-                for (int i = 0; i < 8; ++i)
-                    s.values[h][8 * c + i] = fused(m.team, score[u][h], v[i], s.values[h][8 * c + i]);
-            }
-        }
-    }
 
-    // Lane groups of a warp, by pairs; then the warps through shared memory, in order.
-    for (int mask = split.lanes; mask < Team::kWarpSize; mask *= 2) {
-        VIGIL_UNROLL
-        for (int h = 0; h < Heads; ++h) {
-            const float other_max = m.team.lane_exchange(s.max[h], mask);
-            const float other_sum = m.team.lane_exchange(s.sum[h], mask);
-            const float top = fmaxf(s.max[h], other_max);
-            const float mine = top == -INFINITY ? 0.0f : expf(s.max[h] - top);
-            const float theirs = top == -INFINITY ? 0.0f : expf(other_max - top);
-            s.max[h] = top;
-            s.sum[h] = s.sum[h] * mine + other_sum * theirs;
+        // Lane groups of a warp, by pairs; then the warps of a slot through shared memory, in order.
+        for (int mask = lanes.lanes; mask < Team::kWarpSize; mask *= 2) {
             VIGIL_UNROLL
-            for (int i = 0; i < 8 * kChunks; ++i) {
-                const float other = m.team.lane_exchange(s.values[h][i], mask);
-                s.values[h][i] = s.values[h][i] * mine + other * theirs;
+            for (int h = 0; h < Heads; ++h) {
+                const float other_max = m.team.lane_exchange(s.max[h], mask);
+                const float other_sum = m.team.lane_exchange(s.sum[h], mask);
+                const float top = fmaxf(s.max[h], other_max);
+                const float mine = top == -INFINITY ? 0.0f : expf(s.max[h] - top);
+                const float theirs = top == -INFINITY ? 0.0f : expf(other_max - top);
+                s.max[h] = top;
+                s.sum[h] = s.sum[h] * mine + other_sum * theirs;
+                VIGIL_UNROLL
+                for (int i = 0; i < 8 * kChunks; ++i) {
+                    const float other = m.team.lane_exchange(s.values[h][i], mask);
+                    s.values[h][i] = s.values[h][i] * mine + other * theirs;
+                }
             }
         }
-    }
-    const int row = head_dim + 2;
-    VIGIL_UNROLL
-    for (int h = 0; h < Heads; ++h) {
-        if (h >= n) break;
-        float* mine = scratch + m.team.warp() * row;
-        if (group == 0) {
-            if (lane == 0) {
-                mine[0] = s.max[h];
-                mine[1] = s.sum[h];
+        if (works && group == 0) {
+            VIGIL_UNROLL
+            for (int h = 0; h < Heads; ++h) {
+                float* mine = scratch + (m.team.warp() * Heads + h) * row;
+                if (lane == 0) {
+                    mine[0] = s.max[h];
+                    mine[1] = s.sum[h];
+                }
+                for (int c = 0; c < kChunks; ++c)
+                    if (c < lanes.chunks && column(c) < head_dim)
+                        for (int i = 0; i < 8; ++i) mine[2 + column(c) + i] = s.values[h][8 * c + i];
             }
-            for (int c = 0; c < kChunks; ++c)
-                if (c < split.chunks && column(c) < head_dim)
-                    for (int i = 0; i < 8; ++i) mine[2 + column(c) + i] = s.values[h][8 * c + i];
         }
         m.team.sync();
-        float top = scratch[0];
-        for (int w = 1; w < m.team.n_warps(); ++w) top = fmaxf(top, scratch[w * row]);
-        for (int i = m.team.thread(); i < row; i += m.team.n_threads()) {
+        for (int i = m.team.thread(); i < at_once * Heads * row; i += m.team.n_threads()) {
+            const int head = first_pass * Heads + i / row;
+            if (head >= per_group) break;
+            const float* warps = scratch + (i / row / Heads * warps_each * Heads + i / row % Heads) * row;
+            float top = warps[0];
+            for (int w = 1; w < warps_each; ++w) top = fmaxf(top, warps[w * Heads * row]);
             float total = 0.0f;
-            for (int w = 0; w < m.team.n_warps(); ++w)
-                total = fused(m.team, expf(scratch[w * row] - top), scratch[w * row + i], total);
-            partial[h * stride + i] = i == 0 ? top : total;
+            for (int w = 0; w < warps_each; ++w)
+                total = fused(m.team, expf(warps[w * Heads * row] - top), warps[w * Heads * row + i % row], total);
+            partial[head * stride + i % row] = i % row == 0 ? top : total;
         }
         m.team.sync();
     }
@@ -240,13 +269,10 @@ VIGIL_DEVICE void attention(M& m, const KernelArgs& a, const LayerWeights& w, in
 
         const std::size_t cache =
             (static_cast<std::size_t>(layer) * c.n_kv_heads + kv_head) * c.max_seq_len * c.head_dim;
-        for (int first = 0; first < per_group; first += kHeads) {
-            const int head = kv_head * per_group + first;
-            float* partial = a.act.partials + (static_cast<std::size_t>(head) * a.plan.max_kv_splits + part) * row;
-            const int n = per_group - first < kHeads ? per_group - first : kHeads;
-            attend<kHeads>(m, a, q + first * c.head_dim, n, a.kv.k + cache, a.kv.v + cache, begin, end, scratch,
-                           partial, a.plan.max_kv_splits * row);
-        }
+        float* partial =
+            a.act.partials + (static_cast<std::size_t>(kv_head) * per_group * a.plan.max_kv_splits + part) * row;
+        attend<kHeads>(m, a, q, per_group, a.kv.k + cache, a.kv.v + cache, begin, end, scratch, partial,
+                       a.plan.max_kv_splits * row);
         if (m.arrive_last(&a.head_arrivals[kv_head], static_cast<std::uint32_t>(split.count)))
             combine_splits(m, a, kv_head, split.count);
         m.team.sync();

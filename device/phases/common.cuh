@@ -27,6 +27,12 @@ VIGIL_DEVICE TokenContext read_context(const KernelArgs& a) {
     return t;
 }
 
+// Eight FP16 values of the KV cache at once.
+template <class Team>
+VIGIL_DEVICE void load_half8(const Team& team, const std::uint16_t* p, float (&out)[8]) {
+    unpack_half8(team, fetch_half8(team, p), out);
+}
+
 VIGIL_DEVICE int head_rows(const ModelConfig& c) {
     return c.n_heads * c.head_dim;
 }
@@ -95,8 +101,7 @@ VIGIL_DEVICE NormedInput gather_normed(M& m, const float* from, int n, const flo
     float* per_warp = m.scratch()->reduce;
     if (m.team.lane() == 0) per_warp[m.team.warp()] = sum;
     m.team.sync();  // for the vector and the sums at once
-    float total = 0.0f;
-    for (int w = 0; w < m.team.n_warps(); ++w) total += per_warp[w];
+    const float total = sum_of_warps(m, per_warp);
     return {m.area(), 1.0f / sqrtf(total / static_cast<float>(n) + eps)};
 }
 

@@ -112,8 +112,11 @@ VIGIL_DEVICE void load_weights8(const CudaTeam&, TensorFormat format, const char
 }
 
 // Eight FP16 values of the KV cache, 16-byte aligned; past L1, since other blocks write the cache.
-VIGIL_DEVICE void load_half8(const CudaTeam&, const std::uint16_t* p, float (&out)[8]) {
-    F16Format::unpack(__ldcg(reinterpret_cast<const uint4*>(p)), out);
+VIGIL_DEVICE uint4 fetch_half8(const CudaTeam&, const std::uint16_t* p) {
+    return __ldcg(reinterpret_cast<const uint4*>(p));
+}
+VIGIL_DEVICE void unpack_half8(const CudaTeam&, const uint4& raw, float (&out)[8]) {
+    F16Format::unpack(raw, out);
 }
 
 VIGIL_DEVICE std::uint16_t to_half(const CudaTeam&, float v) {

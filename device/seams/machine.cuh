@@ -113,9 +113,7 @@ struct Machine {
             scratch()->flag = last ? 1 : 0;
         }
         team.sync();
-        const bool last = scratch()->flag != 0;
-        team.sync();  // nobody overwrites the flag before all have read it
-        return last;
+        return scratch()->flag != 0;  // not written again before the next sync
     }
 };
 
@@ -129,6 +127,14 @@ VIGIL_DEVICE Range share(int n, int part, int parts) {
     return {at(part), at(part + 1)};
 }
 
+// The sum of one value per warp in shared memory: by all lanes at once instead of one after the other.
+template <class M>
+VIGIL_DEVICE float sum_of_warps(const M& m, const float* per_warp) {
+    float total = 0.0f;
+    for (int w = m.team.lane(); w < m.team.n_warps(); w += M::Team::kWarpSize) total += per_warp[w];
+    return m.team.lane_sum(total);
+}
+
 // Sum and maximum over the block in a fixed order; every thread gets the result. The block's threads must all call.
 template <class M>
 VIGIL_DEVICE float block_sum(const M& m, float v) {
@@ -136,8 +142,7 @@ VIGIL_DEVICE float block_sum(const M& m, float v) {
     float* per_warp = m.scratch()->reduce;
     if (m.team.lane() == 0) per_warp[m.team.warp()] = v;
     m.team.sync();
-    float total = 0.0f;
-    for (int w = 0; w < m.team.n_warps(); ++w) total += per_warp[w];
+    const float total = sum_of_warps(m, per_warp);
     m.team.sync();
     return total;
 }

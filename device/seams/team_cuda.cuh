@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "device/model.h"
 #include "device/seams/qualifiers.h"
 
 namespace vigil::device {
@@ -20,9 +21,8 @@ struct CudaTeam {
 #else
     static constexpr int kLoadsInFlight = 4;
 #endif
-    // Query heads that share one pass over K and V. Four would halve the reads from L2, but spill: 128 registers are
-    // all that a block of 512 threads has.
-    static constexpr int kHeadsPerPass = 2;
+    static constexpr int kHeadsPerPass = kGpuHeadsPerPass;
+    using RawHalf8 = uint4;  // eight FP16 values, not yet unpacked
 
     char* shared;  // block-shared scratch, 16-byte aligned
 
@@ -74,11 +74,16 @@ struct CudaTeam {
         return __shfl_xor_sync(~0u, v, mask);
     }
 
-    // Atomic on device memory or block-shared memory; returns the value before. Ordered both ways at device scope.
+    // Atomic on device memory; returns the value before. Ordered both ways at device scope.
     VIGIL_DEVICE std::uint32_t fetch_add(std::uint32_t* p, std::uint32_t v) const {
+        std::uint32_t before;
+#if __CUDA_ARCH__ >= 700
+        asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(before) : "l"(p), "r"(v) : "memory");
+#else
         __threadfence();
-        const std::uint32_t before = atomicAdd(p, v);
+        before = atomicAdd(p, v);
         __threadfence();
+#endif
         return before;
     }
     // The same without the value and with what came before ordered only: nothing comes back to wait for.
