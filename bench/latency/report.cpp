@@ -128,7 +128,6 @@ std::string to_markdown(const RunContext& context, const std::vector<ModelFigure
                            row.ms.p50, row.ms.p90, row.ms.p99, row.ms.max,
                            100.0 * row.gigabytes_per_second / context.read_ceiling,
                            same_tokens(model, row) ? "yes" : "NO");
-        if (!model.error.empty()) fmt::format_to(out, "\n{}: {}\n\n", model.model, model.error);
     }
     fmt::format_to(out,
                    "\n| model | blocks | dispatch | jobs | submit to first token, µs p50 | p99 | of it the model | job "
@@ -138,6 +137,8 @@ std::string to_markdown(const RunContext& context, const std::vector<ModelFigure
             fmt::format_to(out, "| {} | {} | {} | {} | {:.1f} | {:.1f} | {:.1f} | {:.1f} | {:.1f} |\n", model.model,
                            model.plan.n_blocks, name_of(row.dispatch), row.n_jobs, row.first_token_us.p50,
                            row.first_token_us.p99, 1e3 * row.token_ms, row.round_trip_us.p50, row.round_trip_us.p99);
+    for (const ModelFigures& model : models)
+        if (!model.error.empty()) fmt::format_to(out, "\n{}: {}\n", model.model, model.error);
     return text;
 }
 
