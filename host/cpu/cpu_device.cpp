@@ -17,7 +17,7 @@
 namespace vigil::host {
 namespace {
 
-constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kAlignment = 256;  // what a GPU gives; the synchronisation words want lines of 128
 constexpr std::chrono::seconds kExitTimeout{10};
 
 class CpuDevice final : public Device {
