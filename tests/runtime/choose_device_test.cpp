@@ -1,3 +1,4 @@
+// Devices by name, and names that are none.
 #include "runtime/choose_device.h"
 
 #include <doctest/doctest.h>

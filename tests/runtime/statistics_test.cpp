@@ -1,3 +1,4 @@
+// Percentiles and rates of token times.
 #include "runtime/statistics.h"
 
 #include <doctest/doctest.h>
