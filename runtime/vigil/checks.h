@@ -3,9 +3,11 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <cmath>
 #include <fmt/format.h>
 #include <string>
 #include <system_error>
+#include <type_traits>
 #include <vector>
 
 namespace vigil::program {
@@ -15,7 +17,9 @@ template <class T>
 bool parse_number(const std::string& text, T& value) {
     const char* end = text.data() + text.size();
     const auto [stopped, error] = std::from_chars(text.data(), end, value);
-    return error == std::errc() && stopped == end && value == value;
+    if constexpr (std::is_floating_point_v<T>)
+        if (std::isnan(value)) return false;
+    return error == std::errc() && stopped == end;
 }
 
 // A number in [least, most].

@@ -72,6 +72,7 @@ Child::Child(const std::vector<std::string>& arguments, const std::string& input
     std::vector<std::string> words = arguments;
     words.insert(words.begin(), program());
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     const int error = posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ);

@@ -30,6 +30,7 @@ std::vector<std::string> lines_of(std::string_view text) {
 
 std::vector<int> Transcript::ids() const {
     std::vector<int> result;
+    result.reserve(tokens.size());
     for (const Json& token : tokens) result.push_back(token.at("id").get<int>());
     return result;
 }

@@ -15,7 +15,7 @@ namespace {
 
 std::string model() {
     const char* from_environment = std::getenv("VIGIL_MODEL");
-    const std::string path =
+    std::string path =
         from_environment != nullptr ? from_environment : VIGIL_TEST_DATA "/../models/SmolLM2-135M-Instruct.Q4_1.gguf";
     if (!std::filesystem::exists(path)) {
         std::cerr << "skipped: no model at " << path << "; VIGIL_MODEL names another place\n";
