@@ -193,7 +193,7 @@ TEST_CASE("a kernel that misses its host leaves and comes back with nothing lost
 
 TEST_CASE("a kernel whose events nobody reads leaves within its deadline and comes back with nothing lost") {
     const std::vector<Token> expected = expected_tokens(6, 60);
-    Rig rig(8, 20s, 10ms, 100ms);
+    Rig rig(8, 20s, 10ms, 500ms);
     rig.push(prompt(6), 60);
     REQUIRE(rig.wait_until([&] {
         return ring::load_acquire(&rig.memory.status->fault) == static_cast<std::uint32_t>(ring::Fault::kEventRingFull);
