@@ -130,6 +130,15 @@ VIGIL_DEVICE void dot_rows(const CpuTeam<Isa>&, TensorFormat format, const char*
         run([](const char* p) { return Isa::load_bf16(p); });
 }
 
+template <class Isa, int R, class Ahead>
+VIGIL_DEVICE void start_rows(const CpuTeam<Isa>&, const char* const (&)[R], int, Ahead&) {}
+
+template <class Isa, int R, class Ahead>
+VIGIL_DEVICE void finish_rows(const CpuTeam<Isa>& team, Ahead&, TensorFormat format, const char* const (&rows)[R],
+                              int cols, const float* x, float (&out)[R]) {
+    dot_rows(team, format, rows, cols, x, out);
+}
+
 template <class Isa>
 VIGIL_DEVICE void load_weights8(const CpuTeam<Isa>&, TensorFormat format, const char* row, int chunk, float (&out)[8]) {
     const char* p = row + 16 * static_cast<std::size_t>(chunk);

@@ -16,7 +16,10 @@ template <class Isa>
 struct CpuTeam {
     static constexpr int kWarpSize = 1;
 
+    static constexpr int kPositionsInFlight = 2;
     static constexpr int kHeadsPerPass = kCpuHeadsPerPass;
+    template <int R>
+    struct Ahead {};                        // the processor itself runs ahead
     using RawHalf8 = const std::uint16_t*;  // eight FP16 values where they are
 
     char* shared;  // this block's scratch, 64-byte aligned

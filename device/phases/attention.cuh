@@ -19,7 +19,7 @@ struct KvSplit {
     int length;
 };
 VIGIL_DEVICE KvSplit kv_split(const GridPlan& plan, int n_positions) {
-    constexpr int kMinLength = 32;  // shorter parts cost more to combine than they save
+    constexpr int kMinLength = 64;  // shorter parts cost more to combine than they save
     int count = (n_positions + kMinLength - 1) / kMinLength;
     if (count > plan.max_kv_splits) count = plan.max_kv_splits;
     const int length = (n_positions + count - 1) / count;
@@ -57,7 +57,7 @@ VIGIL_DEVICE void attend(M& m, const KernelArgs& a, const float* q, int per_grou
                          const std::uint16_t* values, int begin, int end, float* scratch, float* partial, int stride) {
     using Team = typename M::Team;
     constexpr int kChunks = HeadLanes<Team>::kChunks;
-    constexpr int kUnroll = 2;  // positions per lane group whose loads are in flight together
+    constexpr int kUnroll = Team::kPositionsInFlight;
     const int head_dim = a.config.head_dim;
     const int row = head_dim + 2;
     const HeadLanes<Team> lanes(head_dim);
@@ -273,7 +273,7 @@ VIGIL_DEVICE void attention(M& m, const KernelArgs& a, const LayerWeights& w, in
             a.act.partials + (static_cast<std::size_t>(kv_head) * per_group * a.plan.max_kv_splits + part) * row;
         attend<kHeads>(m, a, q, per_group, a.kv.k + cache, a.kv.v + cache, begin, end, scratch, partial,
                        a.plan.max_kv_splits * row);
-        if (m.arrive_last(&a.head_arrivals[kv_head], static_cast<std::uint32_t>(split.count)))
+        if (split.count == 1 || m.arrive_last(&a.head_arrivals[kv_head], static_cast<std::uint32_t>(split.count)))
             combine_splits(m, a, kv_head, split.count);
         m.team.sync();
     }

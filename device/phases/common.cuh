@@ -105,7 +105,25 @@ VIGIL_DEVICE NormedInput gather_normed(M& m, const float* from, int n, const flo
     return {m.area(), 1.0f / sqrtf(total / static_cast<float>(n) + eps)};
 }
 
-// done(r, W[r]·x) for the block's rows, called by one lane per row. Warps take rows in turn, R at a time.
+// The rows of a matrix that fall to this block. A warp's first row is on its way before the input is there; the rest
+// follow in pairs, which share the reads of x.
+template <class M>
+struct BlockRows {
+    const Tensor& w;
+    Range rows;
+    typename M::Team::template Ahead<1> ahead;
+};
+
+template <class M>
+VIGIL_DEVICE void start(const M& m, BlockRows<M>& b) {
+    const int row = b.rows.begin + m.team.warp();
+    prefetch_rows(m, b.w, b.rows);
+    if (row >= b.rows.end) return;
+    const char* const pointer[1] = {row_pointer(b.w, row)};
+    start_rows(m.team, pointer, b.w.cols, b.ahead);
+}
+
+// done(r, W[r]·x) by one lane per row, for rows taken R at a time by the warps in turn.
 template <int R, class M, class Done>
 VIGIL_DEVICE void gemv_rows_by(M& m, const Tensor& w, Range rows, const float* x, Done&& done) {
     for (int first = rows.begin + m.team.warp() * R; first < rows.end; first += m.team.n_warps() * R) {
@@ -114,20 +132,34 @@ VIGIL_DEVICE void gemv_rows_by(M& m, const Tensor& w, Range rows, const float* x
             pointers[r] = row_pointer(w, first + r < rows.end ? first + r : rows.end - 1);
         float y[R];
         dot_rows(m.team, w.format, pointers, w.cols, x, y);
-        if (m.team.lane() != 0) continue;
-        VIGIL_UNROLL
-        for (int r = 0; r < R; ++r)
-            if (first + r < rows.end) done(first + r, y[r]);
+        if (m.team.lane() == 0) {
+            VIGIL_UNROLL
+            for (int r = 0; r < R; ++r)
+                if (first + r < rows.end) done(first + r, y[r]);
+        }
     }
 }
 
 template <class M, class Done>
 VIGIL_DEVICE void gemv_rows(M& m, const Tensor& w, Range rows, const float* x, Done&& done) {
-    // Two rows per warp share the reads of x; with few rows it is better to have every warp at work.
+    // With few rows it is better to have every warp at work than to share the reads of x.
     if (rows.end - rows.begin > m.team.n_warps())
         gemv_rows_by<2>(m, w, rows, x, done);
     else
         gemv_rows_by<1>(m, w, rows, x, done);
+}
+
+// done(r, W[r]·x) for all of the block's rows, after start().
+template <class M, class Done>
+VIGIL_DEVICE void finish(M& m, BlockRows<M>& b, const float* x, Done&& done) {
+    const int row = b.rows.begin + m.team.warp();
+    if (row < b.rows.end) {
+        const char* const pointer[1] = {row_pointer(b.w, row)};
+        float y[1];
+        finish_rows(m.team, b.ahead, b.w.format, pointer, b.w.cols, x, y);
+        if (m.team.lane() == 0) done(row, y[0]);
+    }
+    gemv_rows(m, b.w, Range{b.rows.begin + m.team.n_warps(), b.rows.end}, x, done);
 }
 
 }  // namespace vigil::device

@@ -12,11 +12,11 @@ namespace vigil::device {
 template <class M>
 VIGIL_DEVICE void down_proj(M& m, const KernelArgs& a, const LayerWeights& w, int layer) {
     const Range rows = share(a.config.dim, m.team.block(), m.team.n_blocks());
-    prefetch_rows(m, w.w_down, rows);
+    BlockRows<M> block{w.w_down, rows, {}};
+    start(m, block);
     m.await(ring::Phase::kDown, layer);
     const float* x = gather(m, a, a.act.hidden, a.config.ffn_dim);
-    gemv_rows(m, w.w_down, rows, x,
-              [&](int r, float y) { a.act.residual[r] = m.team.load_published(&a.act.residual[r]) + y; });
+    finish(m, block, x, [&](int r, float y) { a.act.residual[r] = m.team.load_published(&a.act.residual[r]) + y; });
     m.arrive();
 }
 

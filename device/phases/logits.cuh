@@ -76,14 +76,15 @@ VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
     const int vocab = a.config.vocab_size;
     const Range tiles = share((vocab + kTileRows - 1) / kTileRows, m.team.block(), m.team.n_blocks());
     const Range rows = {tiles.begin * kTileRows, tiles.end * kTileRows < vocab ? tiles.end * kTileRows : vocab};
-    prefetch_rows(m, a.weights.output, rows);
+    BlockRows<M> block{a.weights.output, rows, {}};
+    start(m, block);
     m.await(ring::Phase::kLogits);
     const NormedInput in = gather_normed(m, a.act.residual, a.config.dim, a.weights.output_norm, a.config.norm_eps);
     const int out_row = t.position - ring::load_relaxed(&a.state->job.n_cached);
     const bool emit = (ring::load_relaxed(&a.state->job.flags) & ring::kJobEmitLogits) != 0 &&
                       a.logits_out != nullptr && out_row < a.logits_out_rows;
     float* const host_row = emit ? a.logits_out + static_cast<std::size_t>(out_row) * vocab : nullptr;
-    gemv_rows(m, a.weights.output, rows, in.x, [&](int r, float product) {
+    finish(m, block, in.x, [&](int r, float product) {
         const float y = product * in.scale;
         a.act.logits[r] = y;
         a.act.scores[r] = y;

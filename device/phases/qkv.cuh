@@ -25,21 +25,26 @@ VIGIL_DEVICE void qkv_proj(M& m, const KernelArgs& a, const LayerWeights& w, int
     const Range q = rows_within(rows, 0, n_q);
     const Range k = rows_within(rows, n_q, n_kv);
     const Range v = rows_within(rows, n_q + n_kv, n_kv);
-    prefetch_rows(m, w.wq, q);
-    prefetch_rows(m, w.wk, k);
-    prefetch_rows(m, w.wv, v);
+    // Few blocks hold rows of more than one matrix: the first one's are on their way early, the others are prefetched.
+    const int leading = q.begin < q.end ? 0 : k.begin < k.end ? 1 : 2;
+    const Tensor& leading_matrix = leading == 0 ? w.wq : leading == 1 ? w.wk : w.wv;
+    BlockRows<M> block{leading_matrix, leading == 0 ? q : leading == 1 ? k : v, {}};
+    start(m, block);
+    if (leading < 1) prefetch_rows(m, w.wk, k);
+    if (leading < 2) prefetch_rows(m, w.wv, v);
 
     m.await(ring::Phase::kQkv, layer);
     const NormedInput in = gather_normed(m, a.act.residual, a.config.dim, w.attn_norm, a.config.norm_eps);
-    const auto project = [&](const Tensor& matrix, Range part, const float* bias, float* out) {
-        gemv_rows(m, matrix, part, in.x, [&](int r, float product) {
+    const auto store_to = [&](const float* bias, float* out) {
+        return [=](int r, float product) {
             const float y = product * in.scale;
             out[r] = bias != nullptr ? y + bias[r] : y;
-        });
+        };
     };
-    project(w.wq, q, w.bq, a.act.qkv);
-    project(w.wk, k, w.bk, a.act.qkv + n_q);
-    project(w.wv, v, w.bv, a.act.qkv + n_q + n_kv);
+    const float* leading_bias = leading == 0 ? w.bq : leading == 1 ? w.bk : w.bv;
+    finish(m, block, in.x, store_to(leading_bias, a.act.qkv + (leading == 0 ? 0 : leading == 1 ? n_q : n_q + n_kv)));
+    if (leading < 1) gemv_rows(m, w.wk, k, in.x, store_to(w.bk, a.act.qkv + n_q));
+    if (leading < 2) gemv_rows(m, w.wv, v, in.x, store_to(w.bv, a.act.qkv + n_q + n_kv));
     m.arrive();
 }
 

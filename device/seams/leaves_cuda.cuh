@@ -51,40 +51,57 @@ VIGIL_DEVICE uint4 load_weights16(const void* p) {
 #endif
 }
 
-template <class Format, int R, int Unroll>
-VIGIL_DEVICE void dot_rows_in_format(const CudaTeam& team, const char* const (&rows)[R], int cols, const float* x,
-                                     float (&out)[R]) {
+// The first weights of R rows, on their way while the warp waits for the vector they are to be multiplied with.
+template <int R, int Loads>
+struct RowsAhead {
+    static constexpr int kRound = Loads / R;  // chunks of a row per lane and round
+    uint4 raw[kRound][R];
+};
+
+// Issues the loads of one round, chunks first … of each row. What lies past the end is zero.
+template <int R, int Loads>
+VIGIL_DEVICE void load_round(const CudaTeam& team, const char* const (&rows)[R], int cols, int first,
+                             RowsAhead<R, Loads>& round) {
     VIGIL_UNROLL
-    for (int r = 0; r < R; ++r) out[r] = 0.0f;
-    const int n_chunks = cols / 8;
-    const auto accumulate = [&](const uint4& raw, int chunk, int r) {
+    for (int u = 0; u < RowsAhead<R, Loads>::kRound; ++u) {
+        const int chunk = first + u * CudaTeam::kWarpSize + team.lane();
+        VIGIL_UNROLL
+        for (int r = 0; r < R; ++r)
+            round.raw[u][r] = chunk < cols / 8 ? load_weights16(rows[r] + 16 * static_cast<std::size_t>(chunk))
+                                               : make_uint4(0, 0, 0, 0);
+    }
+}
+
+template <class Format, int R, int Loads>
+VIGIL_DEVICE void accumulate_round(const CudaTeam& team, const RowsAhead<R, Loads>& round, int cols, int first,
+                                   const float* x, float (&out)[R]) {
+    VIGIL_UNROLL
+    for (int u = 0; u < RowsAhead<R, Loads>::kRound; ++u) {
+        const int chunk = first + u * CudaTeam::kWarpSize + team.lane();
+        if (chunk >= cols / 8) break;
         const float4 lo = *reinterpret_cast<const float4*>(x + 8 * chunk);
         const float4 hi = *reinterpret_cast<const float4*>(x + 8 * chunk + 4);
         const float xs[8] = {lo.x, lo.y, lo.z, lo.w, hi.x, hi.y, hi.z, hi.w};
-        float w[8];
-        Format::unpack(raw, w);
         VIGIL_UNROLL
-        for (int i = 0; i < 8; ++i) out[r] = fmaf(w[i], xs[i], out[r]);
-    };
+        for (int r = 0; r < R; ++r) {
+            float w[8];
+            Format::unpack(round.raw[u][r], w);
+            VIGIL_UNROLL
+            for (int i = 0; i < 8; ++i) out[r] = fmaf(w[i], xs[i], out[r]);
+        }
+    }
+}
+
+// Adds the products of chunks `first` and up.
+template <class Format, int R>
+VIGIL_DEVICE void accumulate_from(const CudaTeam& team, const char* const (&rows)[R], int cols, int first,
+                                  const float* x, float (&out)[R]) {
     // All loads of a round are issued before the first use: bytes in flight are what hides the memory's latency. The
     // last round is cut short by predicates, not by a loop of single loads, each of which would wait for itself.
-    for (int first = 0; first < n_chunks; first += Unroll * CudaTeam::kWarpSize) {
-        uint4 raw[Unroll][R];
-        VIGIL_UNROLL
-        for (int u = 0; u < Unroll; ++u) {
-            const int chunk = first + u * CudaTeam::kWarpSize + team.lane();
-            VIGIL_UNROLL
-            for (int r = 0; r < R; ++r)
-                raw[u][r] = chunk < n_chunks ? load_weights16(rows[r] + 16 * static_cast<std::size_t>(chunk))
-                                             : make_uint4(0, 0, 0, 0);
-        }
-        VIGIL_UNROLL
-        for (int u = 0; u < Unroll; ++u) {
-            const int chunk = first + u * CudaTeam::kWarpSize + team.lane();
-            if (chunk >= n_chunks) break;
-            VIGIL_UNROLL
-            for (int r = 0; r < R; ++r) accumulate(raw[u][r], chunk, r);
-        }
+    RowsAhead<R, CudaTeam::kLoadsInFlight> round;
+    for (; first < cols / 8; first += round.kRound * CudaTeam::kWarpSize) {
+        load_round(team, rows, cols, first, round);
+        accumulate_round<Format>(team, round, cols, first, x, out);
     }
     VIGIL_UNROLL
     for (int r = 0; r < R; ++r) out[r] = team.lane_sum(out[r]);
@@ -95,11 +112,33 @@ VIGIL_DEVICE void dot_rows_in_format(const CudaTeam& team, const char* const (&r
 template <int R>
 VIGIL_DEVICE void dot_rows(const CudaTeam& team, TensorFormat format, const char* const (&rows)[R], int cols,
                            const float* x, float (&out)[R]) {
-    constexpr int kUnroll = CudaTeam::kLoadsInFlight / R;
+    VIGIL_UNROLL
+    for (int r = 0; r < R; ++r) out[r] = 0.0f;
     if (format == TensorFormat::kF16)
-        dot_rows_in_format<F16Format, R, kUnroll>(team, rows, cols, x, out);
+        accumulate_from<F16Format>(team, rows, cols, 0, x, out);
     else
-        dot_rows_in_format<BF16Format, R, kUnroll>(team, rows, cols, x, out);
+        accumulate_from<BF16Format>(team, rows, cols, 0, x, out);
+}
+
+// Starts the product of R rows; finish_rows ends it and gives what dot_rows would.
+template <int R>
+VIGIL_DEVICE void start_rows(const CudaTeam& team, const char* const (&rows)[R], int cols, CudaTeam::Ahead<R>& ahead) {
+    load_round(team, rows, cols, 0, ahead);
+}
+
+template <int R>
+VIGIL_DEVICE void finish_rows(const CudaTeam& team, const CudaTeam::Ahead<R>& ahead, TensorFormat format,
+                              const char* const (&rows)[R], int cols, const float* x, float (&out)[R]) {
+    constexpr int kStarted = CudaTeam::Ahead<R>::kRound * CudaTeam::kWarpSize;
+    VIGIL_UNROLL
+    for (int r = 0; r < R; ++r) out[r] = 0.0f;
+    if (format == TensorFormat::kF16) {
+        accumulate_round<F16Format>(team, ahead, cols, 0, x, out);
+        accumulate_from<F16Format>(team, rows, cols, kStarted, x, out);
+    } else {
+        accumulate_round<BF16Format>(team, ahead, cols, 0, x, out);
+        accumulate_from<BF16Format>(team, rows, cols, kStarted, x, out);
+    }
 }
 
 // Weights [8 * chunk, 8 * chunk + 8) of a row.

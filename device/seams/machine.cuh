@@ -118,12 +118,16 @@ struct Machine {
 };
 
 // The share [begin, end) of `n` items that falls to part `part` of `parts`; shares differ by at most one.
+// n * parts fits into 32 bits: rows of a matrix times blocks.
 struct Range {
     int begin;
     int end;
 };
 VIGIL_DEVICE Range share(int n, int part, int parts) {
-    const auto at = [&](int p) { return static_cast<int>(static_cast<long long>(n) * p / parts); };
+    const auto at = [&](int p) {
+        return static_cast<int>(static_cast<std::uint32_t>(n) * static_cast<std::uint32_t>(p) /
+                                static_cast<std::uint32_t>(parts));
+    };
     return {at(part), at(part + 1)};
 }
 

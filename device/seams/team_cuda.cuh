@@ -11,6 +11,9 @@
 
 namespace vigil::device {
 
+template <int R, int Loads>
+struct RowsAhead;
+
 struct CudaTeam {
     static constexpr int kWarpSize = 32;
 
@@ -21,13 +24,27 @@ struct CudaTeam {
 #else
     static constexpr int kLoadsInFlight = 4;
 #endif
+    // Positions per lane group whose keys and values are in flight together; two spill on sm_75.
+#if __CUDA_ARCH__ == 750
+    static constexpr int kPositionsInFlight = 1;
+#else
+    static constexpr int kPositionsInFlight = 2;
+#endif
     static constexpr int kHeadsPerPass = kGpuHeadsPerPass;
+    // Weights loaded before the input is there (leaves_cuda.cuh). Registers hold them all the while, so they are few.
+    static constexpr int kLoadsAhead = 3;
+    template <int R>
+    using Ahead = RowsAhead<R, kLoadsAhead>;
     using RawHalf8 = uint4;  // eight FP16 values, not yet unpacked
 
     char* shared;  // block-shared scratch, 16-byte aligned
 
+    // Read anew at each use: what follows from it would otherwise be computed for all phases before the loop over the
+    // layers, and held in registers that the phases are short of.
     VIGIL_DEVICE int block() const {
-        return static_cast<int>(blockIdx.x);
+        int index;
+        asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(index));
+        return index;
     }
     VIGIL_DEVICE int n_blocks() const {
         return static_cast<int>(gridDim.x);
