@@ -107,36 +107,25 @@ VIGIL_DEVICE float horizontal_sum(const typename Isa::Vector& v) {
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
-template <class Isa, int R>
-VIGIL_DEVICE void dot_rows(const CpuTeam<Isa>&, TensorFormat format, const char* const (&rows)[R], int cols,
-                           const float* x, float (&out)[R]) {
+template <class Isa>
+VIGIL_DEVICE void start_row(const CpuTeam<Isa>&, const char*, int, typename CpuTeam<Isa>::Ahead&) {}
+
+template <class Isa>
+VIGIL_DEVICE float finish_row(const CpuTeam<Isa>&, typename CpuTeam<Isa>::Ahead&, TensorFormat format, const char* row,
+                              int cols, const float* x) {
     const auto run = [&](auto load_weights) {
-        for (int r = 0; r < R; ++r) {
-            const char* row = rows[r];
-            // Four sums hide the latency of the multiply-add.
-            typename Isa::Vector sum[4] = {Isa::zero(), Isa::zero(), Isa::zero(), Isa::zero()};
-            int i = 0;
-            for (; i + 32 <= cols; i += 32)
-                for (int j = 0; j < 4; ++j)
-                    sum[j] = Isa::fused(load_weights(row + 2 * (i + 8 * j)), Isa::load(x + i + 8 * j), sum[j]);
-            for (; i < cols; i += 8) sum[0] = Isa::fused(load_weights(row + 2 * i), Isa::load(x + i), sum[0]);
-            out[r] = (horizontal_sum<Isa>(sum[0]) + horizontal_sum<Isa>(sum[1])) +
-                     (horizontal_sum<Isa>(sum[2]) + horizontal_sum<Isa>(sum[3]));
-        }
+        // Four sums hide the latency of the multiply-add.
+        typename Isa::Vector sum[4] = {Isa::zero(), Isa::zero(), Isa::zero(), Isa::zero()};
+        int i = 0;
+        for (; i + 32 <= cols; i += 32)
+            for (int j = 0; j < 4; ++j)
+                sum[j] = Isa::fused(load_weights(row + 2 * (i + 8 * j)), Isa::load(x + i + 8 * j), sum[j]);
+        for (; i < cols; i += 8) sum[0] = Isa::fused(load_weights(row + 2 * i), Isa::load(x + i), sum[0]);
+        return (horizontal_sum<Isa>(sum[0]) + horizontal_sum<Isa>(sum[1])) +
+               (horizontal_sum<Isa>(sum[2]) + horizontal_sum<Isa>(sum[3]));
     };
-    if (format == TensorFormat::kF16)
-        run([](const char* p) { return Isa::load_f16(p); });
-    else
-        run([](const char* p) { return Isa::load_bf16(p); });
-}
-
-template <class Isa, int R, class Ahead>
-VIGIL_DEVICE void start_rows(const CpuTeam<Isa>&, const char* const (&)[R], int, Ahead&) {}
-
-template <class Isa, int R, class Ahead>
-VIGIL_DEVICE void finish_rows(const CpuTeam<Isa>& team, Ahead&, TensorFormat format, const char* const (&rows)[R],
-                              int cols, const float* x, float (&out)[R]) {
-    dot_rows(team, format, rows, cols, x, out);
+    if (format == TensorFormat::kF16) return run([](const char* p) { return Isa::load_f16(p); });
+    return run([](const char* p) { return Isa::load_bf16(p); });
 }
 
 template <class Isa>

@@ -18,7 +18,6 @@ struct CpuTeam {
 
     static constexpr int kPositionsInFlight = 2;
     static constexpr int kHeadsPerPass = kCpuHeadsPerPass;
-    template <int R>
     struct Ahead {};                        // the processor itself runs ahead
     using RawHalf8 = const std::uint16_t*;  // eight FP16 values where they are
 

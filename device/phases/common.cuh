@@ -105,61 +105,46 @@ VIGIL_DEVICE NormedInput gather_normed(M& m, const float* from, int n, const flo
     return {m.area(), 1.0f / sqrtf(total / static_cast<float>(n) + eps)};
 }
 
-// The rows of a matrix that fall to this block. A warp's first row is on its way before the input is there; the rest
-// follow in pairs, which share the reads of x.
+// The rows of a matrix that fall to this block; its warps take them in turn. The first weights of a warp's next row are
+// on their way before its input, or the row before it, is done with.
 template <class M>
 struct BlockRows {
     const Tensor& w;
     Range rows;
-    typename M::Team::template Ahead<1> ahead;
+    int next;  // row of this warp
+    typename M::Team::Ahead ahead;
 };
 
 template <class M>
+VIGIL_DEVICE void start_next(const M& m, BlockRows<M>& b) {
+    if (b.next < b.rows.end) start_row(m.team, row_pointer(b.w, b.next), b.w.cols, b.ahead);
+}
+
+// `b` as {matrix, rows}: asks for the first weights. To be called before the wait for the input.
+template <class M>
 VIGIL_DEVICE void start(const M& m, BlockRows<M>& b) {
-    const int row = b.rows.begin + m.team.warp();
+    b.next = b.rows.begin + m.team.warp();
     prefetch_rows(m, b.w, b.rows);
-    if (row >= b.rows.end) return;
-    const char* const pointer[1] = {row_pointer(b.w, row)};
-    start_rows(m.team, pointer, b.w.cols, b.ahead);
+    start_next(m, b);
 }
 
-// done(r, W[r]·x) by one lane per row, for rows taken R at a time by the warps in turn.
-template <int R, class M, class Done>
-VIGIL_DEVICE void gemv_rows_by(M& m, const Tensor& w, Range rows, const float* x, Done&& done) {
-    for (int first = rows.begin + m.team.warp() * R; first < rows.end; first += m.team.n_warps() * R) {
-        const char* pointers[R];
-        for (int r = 0; r < R; ++r)  // past the end: read the last row again and drop the result
-            pointers[r] = row_pointer(w, first + r < rows.end ? first + r : rows.end - 1);
-        float y[R];
-        dot_rows(m.team, w.format, pointers, w.cols, x, y);
-        if (m.team.lane() == 0) {
-            VIGIL_UNROLL
-            for (int r = 0; r < R; ++r)
-                if (first + r < rows.end) done(first + r, y[r]);
-        }
-    }
+// The product of the warp's next row with x.
+template <class M>
+VIGIL_DEVICE float finish_next(const M& m, BlockRows<M>& b, const float* x) {
+    const float y = finish_row(m.team, b.ahead, b.w.format, row_pointer(b.w, b.next), b.w.cols, x);
+    b.next += m.team.n_warps();
+    return y;
 }
 
+// done(r, W[r]·x) for all of the block's rows, by one lane per row.
 template <class M, class Done>
-VIGIL_DEVICE void gemv_rows(M& m, const Tensor& w, Range rows, const float* x, Done&& done) {
-    // With few rows it is better to have every warp at work than to share the reads of x.
-    if (rows.end - rows.begin > m.team.n_warps())
-        gemv_rows_by<2>(m, w, rows, x, done);
-    else
-        gemv_rows_by<1>(m, w, rows, x, done);
-}
-
-// done(r, W[r]·x) for all of the block's rows, after start().
-template <class M, class Done>
-VIGIL_DEVICE void finish(M& m, BlockRows<M>& b, const float* x, Done&& done) {
-    const int row = b.rows.begin + m.team.warp();
-    if (row < b.rows.end) {
-        const char* const pointer[1] = {row_pointer(b.w, row)};
-        float y[1];
-        finish_rows(m.team, b.ahead, b.w.format, pointer, b.w.cols, x, y);
-        if (m.team.lane() == 0) done(row, y[0]);
+VIGIL_DEVICE void finish(const M& m, BlockRows<M>& b, const float* x, Done&& done) {
+    while (b.next < b.rows.end) {
+        const int row = b.next;
+        const float y = finish_next(m, b, x);
+        start_next(m, b);
+        if (m.team.lane() == 0) done(row, y);
     }
-    gemv_rows(m, b.w, Range{b.rows.begin + m.team.n_warps(), b.rows.end}, x, done);
 }
 
 }  // namespace vigil::device

@@ -76,7 +76,7 @@ VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
     const int vocab = a.config.vocab_size;
     const Range tiles = share((vocab + kTileRows - 1) / kTileRows, m.team.block(), m.team.n_blocks());
     const Range rows = {tiles.begin * kTileRows, tiles.end * kTileRows < vocab ? tiles.end * kTileRows : vocab};
-    BlockRows<M> block{a.weights.output, rows, {}};
+    BlockRows<M> block{a.weights.output, rows, 0, {}};
     start(m, block);
     m.await(ring::Phase::kLogits);
     const NormedInput in = gather_normed(m, a.act.residual, a.config.dim, a.weights.output_norm, a.config.norm_eps);

@@ -12,7 +12,7 @@ namespace vigil::device {
 template <class M>
 VIGIL_DEVICE void output_proj(M& m, const KernelArgs& a, const LayerWeights& w, int layer) {
     const Range rows = share(a.config.dim, m.team.block(), m.team.n_blocks());
-    BlockRows<M> block{w.wo, rows, {}};
+    BlockRows<M> block{w.wo, rows, 0, {}};
     start(m, block);
     m.await(ring::Phase::kOutputProj, layer);
     const float* x = gather(m, a, a.act.heads, head_rows(a.config));

@@ -51,103 +51,65 @@ VIGIL_DEVICE uint4 load_weights16(const void* p) {
 #endif
 }
 
-// The first weights of R rows, on their way while the warp waits for the vector they are to be multiplied with.
-template <int R, int Loads>
-struct RowsAhead {
-    static constexpr int kRound = Loads / R;  // chunks of a row per lane and round
-    uint4 raw[kRound][R];
-};
-
-// Issues the loads of one round, chunks first … of each row. What lies past the end is zero.
-template <int R, int Loads>
-VIGIL_DEVICE void load_round(const CudaTeam& team, const char* const (&rows)[R], int cols, int first,
-                             RowsAhead<R, Loads>& round) {
-    VIGIL_UNROLL
-    for (int u = 0; u < RowsAhead<R, Loads>::kRound; ++u) {
-        const int chunk = first + u * CudaTeam::kWarpSize + team.lane();
-        VIGIL_UNROLL
-        for (int r = 0; r < R; ++r)
-            round.raw[u][r] = chunk < cols / 8 ? load_weights16(rows[r] + 16 * static_cast<std::size_t>(chunk))
-                                               : make_uint4(0, 0, 0, 0);
-    }
-}
-
-template <class Format, int R, int Loads>
-VIGIL_DEVICE void accumulate_round(const CudaTeam& team, const RowsAhead<R, Loads>& round, int cols, int first,
-                                   const float* x, float (&out)[R]) {
-    VIGIL_UNROLL
-    for (int u = 0; u < RowsAhead<R, Loads>::kRound; ++u) {
-        const int chunk = first + u * CudaTeam::kWarpSize + team.lane();
-        if (chunk >= cols / 8) break;
-        const float4 lo = *reinterpret_cast<const float4*>(x + 8 * chunk);
-        const float4 hi = *reinterpret_cast<const float4*>(x + 8 * chunk + 4);
-        const float xs[8] = {lo.x, lo.y, lo.z, lo.w, hi.x, hi.y, hi.z, hi.w};
-        VIGIL_UNROLL
-        for (int r = 0; r < R; ++r) {
-            float w[8];
-            Format::unpack(round.raw[u][r], w);
-            VIGIL_UNROLL
-            for (int i = 0; i < 8; ++i) out[r] = fmaf(w[i], xs[i], out[r]);
-        }
-    }
-}
-
-// Adds the products of chunks `first` and up.
-template <class Format, int R>
-VIGIL_DEVICE void accumulate_from(const CudaTeam& team, const char* const (&rows)[R], int cols, int first,
-                                  const float* x, float (&out)[R]) {
-    // All loads of a round are issued before the first use: bytes in flight are what hides the memory's latency. The
-    // last round is cut short by predicates, not by a loop of single loads, each of which would wait for itself.
-    RowsAhead<R, CudaTeam::kLoadsInFlight> round;
-    for (; first < cols / 8; first += round.kRound * CudaTeam::kWarpSize) {
-        load_round(team, rows, cols, first, round);
-        accumulate_round<Format>(team, round, cols, first, x, out);
-    }
-    VIGIL_UNROLL
-    for (int r = 0; r < R; ++r) out[r] = team.lane_sum(out[r]);
-}
-
-// out[r] = rows[r] · x, each row `cols` weights of `format`, x FP32 in shared or global memory, 16-byte aligned.
-// The warp works together; every lane gets all results.
-template <int R>
-VIGIL_DEVICE void dot_rows(const CudaTeam& team, TensorFormat format, const char* const (&rows)[R], int cols,
-                           const float* x, float (&out)[R]) {
-    VIGIL_UNROLL
-    for (int r = 0; r < R; ++r) out[r] = 0.0f;
+// Eight weights of a format that is known only now. The branch is the same for all lanes; a copy of the loops around it
+// per format would be quicker only if the instruction cache held them, and it does not: all phases of a layer pass
+// through it once per layer.
+VIGIL_DEVICE void unpack_weights(TensorFormat format, const uint4& raw, float (&out)[8]) {
     if (format == TensorFormat::kF16)
-        accumulate_from<F16Format>(team, rows, cols, 0, x, out);
+        F16Format::unpack(raw, out);
     else
-        accumulate_from<BF16Format>(team, rows, cols, 0, x, out);
+        BF16Format::unpack(raw, out);
 }
 
-// Starts the product of R rows; finish_rows ends it and gives what dot_rows would.
-template <int R>
-VIGIL_DEVICE void start_rows(const CudaTeam& team, const char* const (&rows)[R], int cols, CudaTeam::Ahead<R>& ahead) {
-    load_round(team, rows, cols, 0, ahead);
-}
+// A round of a row's weights: what a lane has on its way at once.
+struct WeightRound {
+    uint4 raw[CudaTeam::kLoadsInFlight];
+};
+constexpr int kRoundChunks = CudaTeam::kLoadsInFlight * CudaTeam::kWarpSize;
 
-template <int R>
-VIGIL_DEVICE void finish_rows(const CudaTeam& team, const CudaTeam::Ahead<R>& ahead, TensorFormat format,
-                              const char* const (&rows)[R], int cols, const float* x, float (&out)[R]) {
-    constexpr int kStarted = CudaTeam::Ahead<R>::kRound * CudaTeam::kWarpSize;
+// Issues the loads of chunks first … of a row. What lies past the end is not loaded.
+VIGIL_DEVICE void load_round(const CudaTeam& team, const char* row, int cols, int first, WeightRound& round) {
     VIGIL_UNROLL
-    for (int r = 0; r < R; ++r) out[r] = 0.0f;
-    if (format == TensorFormat::kF16) {
-        accumulate_round<F16Format>(team, ahead, cols, 0, x, out);
-        accumulate_from<F16Format>(team, rows, cols, kStarted, x, out);
-    } else {
-        accumulate_round<BF16Format>(team, ahead, cols, 0, x, out);
-        accumulate_from<BF16Format>(team, rows, cols, kStarted, x, out);
+    for (int u = 0; u < CudaTeam::kLoadsInFlight; ++u) {
+        const int chunk = first + u * CudaTeam::kWarpSize + team.lane();
+        if (chunk < cols / 8) round.raw[u] = load_weights16(row + 16 * static_cast<std::size_t>(chunk));
     }
+}
+
+VIGIL_DEVICE void start_row(const CudaTeam& team, const char* row, int cols, WeightRound& round) {
+    load_round(team, row, cols, 0, round);
+}
+
+// row · x after start_row: `cols` weights of `format`, x FP32 in shared or global memory, 16-byte aligned. The warp
+// works together; every lane gets the result. The next round is on its way while this one is multiplied.
+VIGIL_DEVICE float finish_row(const CudaTeam& team, WeightRound& round, TensorFormat format, const char* row, int cols,
+                              const float* x) {
+    float sum = 0.0f;
+#pragma unroll 1
+    for (int first = 0; first < cols / 8; first += kRoundChunks) {
+        WeightRound next;
+        load_round(team, row, cols, first + kRoundChunks, next);
+        VIGIL_UNROLL
+        for (int u = 0; u < CudaTeam::kLoadsInFlight; ++u) {
+            const int chunk = first + u * CudaTeam::kWarpSize + team.lane();
+            if (chunk >= cols / 8) break;
+            const float4 lo = *reinterpret_cast<const float4*>(x + 8 * chunk);
+            const float4 hi = *reinterpret_cast<const float4*>(x + 8 * chunk + 4);
+            const float xs[8] = {lo.x, lo.y, lo.z, lo.w, hi.x, hi.y, hi.z, hi.w};
+            float w[8];
+            unpack_weights(format, round.raw[u], w);
+            VIGIL_UNROLL
+            for (int i = 0; i < 8; ++i) sum = fmaf(w[i], xs[i], sum);
+        }
+        round = next;
+    }
+    return team.lane_sum(sum);
 }
 
 // Weights [8 * chunk, 8 * chunk + 8) of a row.
 VIGIL_DEVICE void load_weights8(const CudaTeam&, TensorFormat format, const char* row, int chunk, float (&out)[8]) {
     const uint4 raw = load_weights16(row + 16 * static_cast<std::size_t>(chunk));
-    if (format == TensorFormat::kF16)
-        F16Format::unpack(raw, out);
-    else
-        BF16Format::unpack(raw, out);
+    unpack_weights(format, raw, out);
 }
 
 // Eight FP16 values of the KV cache, 16-byte aligned; past L1, since other blocks write the cache.
