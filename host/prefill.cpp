@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <string>
 #include <vector>
 
@@ -49,7 +48,7 @@ class ChunkedPrefill final : public Prefill {
     const char* gemm_name() const override { return gemm_name_.c_str(); }
 
    private:
-    void open_cublas();
+    void open_cublas(const std::function<void(const std::string&)>& on_warning);
     void check(std::span<const std::int32_t> tokens, std::int32_t first) const;
     void run_chunk(std::int32_t offset, std::int32_t n_tokens, std::int32_t first);
 
@@ -93,7 +92,7 @@ ChunkedPrefill::ChunkedPrefill(Device& device, const device::KernelArgs& args, c
 
     layers_.resize(size(c.n_layers));
     device.download(layers_.data(), args.weights.layers, layers_.size() * sizeof(LayerWeights));
-    if (options.use_cublas && device.info().is_cuda) open_cublas();
+    if (options.use_cublas && device.info().is_cuda) open_cublas(options.on_warning);
 }
 
 ChunkedPrefill::~ChunkedPrefill() {
@@ -102,7 +101,7 @@ ChunkedPrefill::~ChunkedPrefill() {
     device_.release(memory_);
 }
 
-void ChunkedPrefill::open_cublas() {
+void ChunkedPrefill::open_cublas(const std::function<void(const std::string&)>& on_warning) {
     if (!all_half(layers_)) {
         gemm_name_ = fmt::format("{} (cuBLAS takes only models whose layers are FP16 throughout)", kOwnGemm);
         return;
@@ -113,7 +112,7 @@ void ChunkedPrefill::open_cublas() {
                                            cublas_workspace_, Cublas::kWorkspaceBytes);
         gemm_name_ = fmt::format("cuBLAS {}", cublas_->version());
     } catch (const CublasError& e) {
-        spdlog::warn("{}; prefill runs vigil's own GEMM, which is slower", e.what());
+        if (on_warning) on_warning(fmt::format("{}; prefill runs vigil's own GEMM, which is slower", e.what()));
         device_.release(cublas_workspace_);
         cublas_workspace_ = nullptr;
     }

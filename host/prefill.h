@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "device/model.h"
 #include "host/device.h"
@@ -11,8 +13,9 @@
 namespace vigil::host {
 
 struct PrefillOptions {
-    bool use_cublas = true;    // false, or no cuBLAS to be found: our own GEMM
-    std::int32_t chunk = 512;  // tokens per pass over the weights
+    bool use_cublas = true;                                   // false, or no cuBLAS to be found: our own GEMM
+    std::int32_t chunk = 512;                                 // tokens per pass over the weights
+    std::function<void(const std::string&)> on_warning = {};  // cuBLAS can't be used, and why
 };
 
 class Prefill {

@@ -77,7 +77,8 @@ struct Engine::Impl {
           workspace(*device, model.config(), device->plan(model.config(), options.blocks)),
           args(make_args(model, workspace, options)),
           memory(*device, args, {.job_capacity = 8, .event_capacity = 4096, .logits_rows = options.logits_rows}),
-          prefill(host::make_prefill(*device, args, {.use_cublas = options.use_cublas, .chunk = 512})),
+          prefill(host::make_prefill(
+              *device, args, {.use_cublas = options.use_cublas, .chunk = 512, .on_warning = options.on_warning})),
           gemm_name(prefill->gemm_name()) {
         device->flush_uploads();
         start();

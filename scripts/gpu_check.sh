@@ -150,7 +150,7 @@ mode_soak() {
     export VIGIL_SOAK_CYCLES=${VIGIL_SOAK_CYCLES:-10000}
     timeout_s=${TEST_TIMEOUT:-300}
     begin
-    figures=yes run_list soak,gpu "$package/build.tests"
+    figures=yes run_list gpu,soak "$package/build.tests"
     finish soak
 }
 

@@ -6,7 +6,7 @@ set -euo pipefail
 
 build=(
     g++ cmake ninja-build                                 # the tools
-    libcli11-dev nlohmann-json3-dev libfmt-dev libspdlog-dev # command line, JSON, messages
+    libcli11-dev nlohmann-json3-dev libfmt-dev # command line, JSON, messages
     libpcre2-dev libutf8proc-dev                          # the tokenizer's regular expressions and Unicode tables
     libboost-dev                                          # Boost.Lockfree
     doctest-dev libbenchmark-dev                          # tests and benchmarks

@@ -93,7 +93,7 @@ CudaDevice::CudaDevice(int index) {
     const int count = cuda_device_count();
     if (index < 0 || index >= count)
         throw DeviceError(count == 0
-                              ? std::string("no GPU found; `vigil doctor` says why, --device cpu works without")
+                              ? std::string("no CUDA device found; `vigil doctor` says why, --device cpu works without")
                               : fmt::format("there is no GPU {}; GPUs are numbered from 0 to {}", index, count - 1));
     const Properties p = read_properties(index);
     require_usable(p, index);
