@@ -134,6 +134,19 @@ struct SyncWords {
     alignas(128) std::uint32_t abort;     // a block gave up; all leave
 };
 
+// One phase of one token as one block saw it, for --trace. Times are Team::clock_ns, common to all blocks.
+// Writer: one thread of the block, when the phase is over; the host reads once the kernel has left.
+struct alignas(32) TraceRecord {
+    std::uint64_t begin_ns;  // the block turned to the phase: the end of the one before
+    std::uint64_t end_ns;    // its share is published; 0: nothing was recorded here
+    std::uint32_t wait_ns;   // of that time, from begin_ns on: waiting for what other blocks publish
+    std::int32_t token;      // of the job's generated tokens, from 0: DecodeState::n_generated while it is decoded
+    std::int16_t layer;      // -1: outside of the layers
+    std::uint16_t phase;     // ring::Phase
+    std::uint32_t sm;        // multiprocessor that the block runs on; on the CPU the block
+};
+static_assert(sizeof(TraceRecord) == 32, "two 16-byte stores");
+
 // Everything a kernel needs, by value.
 struct KernelArgs {
     ModelConfig config;
@@ -164,6 +177,27 @@ struct KernelArgs {
     std::uint64_t idle_park_ns = 0;  // without a job for this long the kernel parks itself
     std::uint64_t lease_ns = 0;      // an unchanged lease for this long: the host is gone
     std::uint64_t deadline_ns = 0;   // any other wait
+
+    // The timeline, or null: [n_blocks][trace_tokens][trace_capacity]. Recorded are the tokens that want logits (prompt
+    // tokens fed before them are not) with trace_first_token <= n_generated < trace_first_token + trace_tokens; a
+    // later job writes over an earlier one's. The block's records of a token go to slots 0, 1, 2, … in any order and
+    // as many per phase as it has waits; those beyond trace_capacity are dropped. Under launch and graph dispatch a
+    // step's record goes to the slot of its number.
+    TraceRecord* trace = nullptr;
+    std::int32_t trace_capacity = 0;  // records per block and token
+    std::int32_t trace_first_token = 0;
+    std::int32_t trace_tokens = 0;
 };
+
+// Where record `slot` (less than trace_capacity) of generated token `token` stands; null if it is not traced.
+VIGIL_HD TraceRecord* trace_record(const KernelArgs& a, std::int32_t block, std::int32_t token, std::int32_t slot) {
+    const std::int32_t row = token - a.trace_first_token;
+    if (a.trace == nullptr || row < 0 || row >= a.trace_tokens) return nullptr;
+    return a.trace +
+           (static_cast<std::size_t>(block) * static_cast<std::size_t>(a.trace_tokens) +
+            static_cast<std::size_t>(row)) *
+               static_cast<std::size_t>(a.trace_capacity) +
+           slot;
+}
 
 }  // namespace vigil::device
