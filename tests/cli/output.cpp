@@ -28,6 +28,15 @@ std::vector<std::string> lines_of(std::string_view text) {
     return lines;
 }
 
+std::vector<std::string> messages_of(const Result& result) {
+    std::vector<std::string> lines = lines_of(result.err);
+    std::erase_if(lines, [](const std::string& line) {
+        return line.starts_with("vigil: warning: ") &&
+               line.ends_with("; prefill runs vigil's own GEMM, which is slower");
+    });
+    return lines;
+}
+
 std::vector<int> Transcript::ids() const {
     std::vector<int> result;
     result.reserve(tokens.size());

@@ -14,6 +14,9 @@ using Json = nlohmann::json;
 
 std::vector<std::string> lines_of(std::string_view text);
 
+// The lines of standard error, without the warning of a GPU machine that has no cuBLAS: nothing is wrong there.
+std::vector<std::string> messages_of(const Result& result);
+
 // What `vigil run --json` printed. Fails the test case for a line that is no JSON.
 struct Transcript {
     std::vector<Json> tokens;

@@ -128,7 +128,7 @@ TEST_CASE("without --json the figures stand in one line") {
     CHECK(lines_of(result.out).size() == 1);
     CHECK(result.out.starts_with("nll "));
     CHECK(result.out.find("perplexity ") != std::string::npos);
-    CHECK(result.err == "");
+    CHECK(messages_of(result).empty());
 }
 
 TEST_CASE("an existing file is replaced only by a whole one") {

@@ -98,7 +98,7 @@ TEST_CASE("the text is that of the JSON, followed by a closing line on standard 
     const auto json = generate({kPrompt, "--seed", "5"});
     const Result result = run_on_device({"run", tiny_model(), kPrompt, "-n", "40", "--ignore-eos", "--seed", "5"});
     CHECK(result.out == json.text() + "\n");
-    REQUIRE(lines_of(result.err).size() == 1);
+    REQUIRE(messages_of(result).size() == 1);
     for (const char* part : {"persistent", "prompt tokens in", "first token after", "40 tokens generated",
                              "ms/token p50", "p99", "tokens/s"}) {
         CAPTURE(part);
@@ -137,7 +137,7 @@ TEST_CASE("a reader that goes away ends the program quietly") {
     const Result result = child.wait();
     CHECK(result.exit_code == 0);
     CHECK(result.err.find("warning: a context of 100000") != std::string::npos);
-    CHECK(lines_of(result.err).size() == 1);
+    CHECK(messages_of(result).size() == 1);
 }
 
 TEST_CASE("output that can't be written is a failure") {
