@@ -5,7 +5,8 @@
 #     doctor        what `vigil doctor` says, and nvidia-smi
 #     tests         every test of build/, run for real where the machine has a GPU
 #     tests-m40     the same for build-m40/, through the driver's compiler: the code that an M40 gets
-#     sanitize      compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over the tests labelled `sanitize`
+#     sanitize      compute-sanitizer: memcheck, synccheck and initcheck over the tests labelled `sanitize`; racecheck,
+#                   which is many times slower, over those labelled `racecheck`
 #     bench         the benchmarks
 #     latency       decode_latency on models of PRESETS (made first): tokens and submissions by dispatch, JSON and Markdown
 #     soak          10,000 cycles of park, prefill and resume; the host killed, stopped and silent
@@ -116,9 +117,10 @@ mode_sanitize() {
     local tool
     begin
     if command -v compute-sanitizer >/dev/null; then
-        for tool in memcheck racecheck synccheck initcheck; do
+        for tool in memcheck synccheck initcheck; do
             run_list sanitize "$package/build.tests" compute-sanitizer --tool "$tool" --error-exitcode 1
         done
+        run_list racecheck "$package/build.tests" compute-sanitizer --tool racecheck --error-exitcode 1
     else
         echo 'SKIPPED: no compute-sanitizer on this machine'
         printf 'compute-sanitizer\tskipped\t0\tnot installed\n' >> "$results"
