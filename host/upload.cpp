@@ -12,6 +12,7 @@
 
 #include "host/config_keys.h"
 #include "host/gguf/dequantize.h"
+#include "host/gguf/finite.h"
 #include "host/model.h"
 #include "host/workspace.h"
 
@@ -139,8 +140,6 @@ class Layout {
     }
 
     void add(const gguf::TensorInfo& t, Target target, decltype(Patch::field) field) {
-        if (!gguf::traits(t.type).supported)
-            throw file_.error(fmt::format("tensor '{}': type {} is not supported", t.name, gguf::traits(t.type).name));
         const auto n_elements = static_cast<std::size_t>(t.cols() * t.rows());
         used_.insert(t.name);
         patches_.push_back({transfers_.size(), field});
@@ -241,6 +240,7 @@ class Uploader {
         const gguf::TypeTraits& traits = gguf::traits(t.tensor->type);
         const auto blocks = t.tensor->data.subspan(piece.first / traits.block_weights * traits.block_bytes,
                                                    piece.count / traits.block_weights * traits.block_bytes);
+        gguf::require_finite(file_, *t.tensor, piece.first / traits.block_weights, blocks);
         std::byte* to = arena_ + t.offset + piece.first * bytes_per_element(t.target);
         const std::size_t bytes = piece.count * bytes_per_element(t.target);
         const bool as_it_is = (t.target == Target::f16 && t.tensor->type == gguf::TensorType::F16) ||

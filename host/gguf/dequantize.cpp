@@ -3,8 +3,8 @@
 #include <cstring>
 #include <fmt/format.h>
 
+#include "host/gguf/block_types.h"
 #include "host/gguf/blocks.h"
-#include "host/gguf/types.h"
 
 namespace vigil::gguf {
 namespace {
@@ -60,6 +60,34 @@ void unpack(const BlockQ8_0& block, float* out) {
     for (int j = 0; j < 32; ++j) out[j] = d * static_cast<float>(block.q[j]);
 }
 
+void unpack(const BlockQ2_K& block, float* out) {
+    const float d = half_to_float(block.d);
+    const float dmin = half_to_float(block.dmin);
+    for (int group = 0; group < 16; ++group) {
+        const std::uint8_t* quants = block.quants + group / 8 * 32 + group % 2 * 16;
+        const int shift = group % 8 / 2 * 2;
+        const float scale = d * static_cast<float>(block.scales[group] & 15);
+        const float minimum = dmin * static_cast<float>(block.scales[group] >> 4);
+        float* weights = out + group * 16;
+        for (int j = 0; j < 16; ++j) weights[j] = scale * static_cast<float>((quants[j] >> shift) & 3) - minimum;
+    }
+}
+
+void unpack(const BlockQ3_K& block, float* out) {
+    const float d = half_to_float(block.d);
+    for (int group = 0; group < 16; ++group) {
+        const std::uint8_t* quants = block.quants + group / 8 * 32 + group % 2 * 16;
+        const std::uint8_t* third = block.third_bits + group % 2 * 16;
+        const int shift = group % 8 / 2 * 2;
+        const float scale = d * static_cast<float>(block.scale(group));
+        float* weights = out + group * 16;
+        for (int j = 0; j < 16; ++j) {
+            const int quant = ((quants[j] >> shift) & 3) | (((third[j] >> (group / 2)) & 1) << 2);
+            weights[j] = scale * static_cast<float>(quant - 4);
+        }
+    }
+}
+
 void unpack(const BlockQ4_K& block, float* out) {
     const float d = half_to_float(block.d);
     const float dmin = half_to_float(block.dmin);
@@ -109,10 +137,33 @@ void unpack(const BlockQ6_K& block, float* out) {
     }
 }
 
+// 32 weights whose 4-bit quants are numbers of entries in `values`.
+void look_up(const std::uint8_t* nibbles, const std::int8_t (&values)[16], float scale, float* out) {
+    for (int j = 0; j < 16; ++j) {
+        out[j] = scale * static_cast<float>(values[nibbles[j] & 15]);
+        out[j + 16] = scale * static_cast<float>(values[nibbles[j] >> 4]);
+    }
+}
+
+void unpack(const BlockIQ4_NL& block, float* out) {
+    look_up(block.nibbles, iq4_values, half_to_float(block.d), out);
+}
+
+void unpack(const BlockIQ4_XS& block, float* out) {
+    const float d = half_to_float(block.d);
+    for (int group = 0; group < 8; ++group) {
+        look_up(block.nibbles + group * 16, iq4_values, d * static_cast<float>(block.scale(group)), out + group * 32);
+    }
+}
+
+void unpack(const BlockMXFP4& block, float* out) {
+    look_up(block.nibbles, mxfp4_doubled_values, mxfp4_scale(block.exponent), out);
+}
+
 // Blocks are copied out first: a caller's span need not be aligned. The compiler makes plain loads of it.
-template <typename Block, int weights>
+template <typename Block>
 void unpack_all(const std::byte* blocks, std::span<float> out) {
-    for (std::size_t i = 0; i < out.size(); i += weights, blocks += sizeof(Block)) {
+    for (std::size_t i = 0; i < out.size(); i += Block::n_weights, blocks += sizeof(Block)) {
         Block block;
         std::memcpy(&block, blocks, sizeof block);
         unpack(block, out.data() + i);
@@ -140,38 +191,14 @@ void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<fl
         throw Error(fmt::format("dequantize: {} weights of {} need more than the {} bytes given", out.size(),
                                 format.name, blocks.size()));
     }
-    switch (type) {
-        case TensorType::F32:
-            if (!out.empty()) std::memcpy(out.data(), blocks.data(), out.size_bytes());
-            return;
-        case TensorType::F16:
-            return convert_all<half_to_float>(blocks.data(), out);
-        case TensorType::BF16:
-            return convert_all<bfloat16_to_float>(blocks.data(), out);
-        case TensorType::Q4_0:
-            return unpack_all<BlockQ4_0, 32>(blocks.data(), out);
-        case TensorType::Q4_1:
-            return unpack_all<BlockQ4_1, 32>(blocks.data(), out);
-        case TensorType::Q5_0:
-            return unpack_all<BlockQ5_0, 32>(blocks.data(), out);
-        case TensorType::Q5_1:
-            return unpack_all<BlockQ5_1, 32>(blocks.data(), out);
-        case TensorType::Q8_0:
-            return unpack_all<BlockQ8_0, 32>(blocks.data(), out);
-        case TensorType::Q4_K:
-            return unpack_all<BlockQ4_K, 256>(blocks.data(), out);
-        case TensorType::Q5_K:
-            return unpack_all<BlockQ5_K, 256>(blocks.data(), out);
-        case TensorType::Q6_K:
-            return unpack_all<BlockQ6_K, 256>(blocks.data(), out);
-        case TensorType::Q2_K:
-        case TensorType::Q3_K:
-        case TensorType::IQ4_NL:
-        case TensorType::IQ4_XS:
-        case TensorType::MXFP4:
-            break;
+    if (with_block_of(type, [&]<typename Block>() { unpack_all<Block>(blocks.data(), out); })) return;
+    if (type == TensorType::F16) {
+        convert_all<half_to_float>(blocks.data(), out);
+    } else if (type == TensorType::BF16) {
+        convert_all<bfloat16_to_float>(blocks.data(), out);
+    } else if (!out.empty()) {
+        std::memcpy(out.data(), blocks.data(), out.size_bytes());
     }
-    throw Error(fmt::format("tensor type {} is not supported; supported are {}", format.name, supported_type_names()));
 }
 
 }  // namespace vigil::gguf

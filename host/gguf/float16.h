@@ -1,5 +1,5 @@
-// The two 16-bit float formats to FP32 and back: IEEE half and bfloat16. Branches become selects, so that loops over
-// these functions vectorise on any machine.
+// The small float formats to FP32 and back: IEEE half, bfloat16 and the power of two that scales an MXFP4 block.
+// Branches become selects, so that loops over these functions vectorise on any machine.
 #pragma once
 
 #include <bit>
@@ -52,6 +52,12 @@ inline std::uint16_t float_to_bfloat16(float value) noexcept {
     const std::uint32_t quiet_nan = (bits >> 16) | 0x40u;
     const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
     return static_cast<std::uint16_t>(is_nan ? quiet_nan : rounded);
+}
+
+// 2^(exponent − 128): half of what an E8M0 exponent stands for, because MXFP4's table holds doubled values.
+inline float mxfp4_scale(std::uint8_t exponent) noexcept {
+    const std::uint32_t subnormal = 0x00200000u << (exponent & 1u);
+    return std::bit_cast<float>(exponent < 2 ? subnormal : (std::uint32_t{exponent} - 1u) << 23);
 }
 
 }  // namespace vigil::gguf

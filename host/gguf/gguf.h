@@ -50,7 +50,6 @@ struct TypeTraits {
     std::string_view name;        // as ggml prints it, "Q4_K"
     std::uint32_t block_weights;  // weights per block
     std::uint32_t block_bytes;    // bytes per block
-    bool supported;               // vigil can decode models with this type
 };
 
 // The traits of `type`, or nullptr for a number that names no known type.

@@ -209,8 +209,8 @@ class HeaderParser {
         const auto type = cursor_.number<std::uint32_t>("type");
         const auto* known = find_type(type);
         if (known == nullptr) {
-            cursor_.fail(type_field, fmt::format("tensor type {} is not known; supported are {}",
-                                                 describe_tensor_type(type), supported_type_names()));
+            cursor_.fail(type_field, fmt::format("tensor type {} is not known; known are {}",
+                                                 describe_tensor_type(type), type_names()));
         }
         const std::uint64_t size = data_size(*known, dims, type_field);
         const std::uint64_t offset_field = cursor_.offset();

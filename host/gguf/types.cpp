@@ -7,27 +7,34 @@
 #include <fmt/format.h>
 #include <utility>
 
+#include "host/gguf/blocks.h"
+
 namespace vigil::gguf {
 namespace {
 
-// To add a type: a line here, its unpacking in dequantize.cpp, and golden data (see docs/gguf.md).
+template <typename Block>
+constexpr TypeTraits traits_of(TensorType type, std::string_view name) {
+    return {type, name, Block::n_weights, sizeof(Block)};
+}
+
+// To add a type, see docs/gguf.md.
 constexpr std::array type_table{
-    TypeTraits{TensorType::F32, "F32", 1, 4, true},
-    TypeTraits{TensorType::F16, "F16", 1, 2, true},
-    TypeTraits{TensorType::BF16, "BF16", 1, 2, true},
-    TypeTraits{TensorType::Q4_0, "Q4_0", 32, 18, true},
-    TypeTraits{TensorType::Q4_1, "Q4_1", 32, 20, true},
-    TypeTraits{TensorType::Q5_0, "Q5_0", 32, 22, true},
-    TypeTraits{TensorType::Q5_1, "Q5_1", 32, 24, true},
-    TypeTraits{TensorType::Q8_0, "Q8_0", 32, 34, true},
-    TypeTraits{TensorType::Q2_K, "Q2_K", 256, 84, false},
-    TypeTraits{TensorType::Q3_K, "Q3_K", 256, 110, false},
-    TypeTraits{TensorType::Q4_K, "Q4_K", 256, 144, true},
-    TypeTraits{TensorType::Q5_K, "Q5_K", 256, 176, true},
-    TypeTraits{TensorType::Q6_K, "Q6_K", 256, 210, true},
-    TypeTraits{TensorType::IQ4_NL, "IQ4_NL", 32, 18, false},
-    TypeTraits{TensorType::IQ4_XS, "IQ4_XS", 256, 136, false},
-    TypeTraits{TensorType::MXFP4, "MXFP4", 32, 17, false},
+    TypeTraits{TensorType::F32, "F32", 1, 4},
+    TypeTraits{TensorType::F16, "F16", 1, 2},
+    TypeTraits{TensorType::BF16, "BF16", 1, 2},
+    traits_of<BlockQ4_0>(TensorType::Q4_0, "Q4_0"),
+    traits_of<BlockQ4_1>(TensorType::Q4_1, "Q4_1"),
+    traits_of<BlockQ5_0>(TensorType::Q5_0, "Q5_0"),
+    traits_of<BlockQ5_1>(TensorType::Q5_1, "Q5_1"),
+    traits_of<BlockQ8_0>(TensorType::Q8_0, "Q8_0"),
+    traits_of<BlockQ2_K>(TensorType::Q2_K, "Q2_K"),
+    traits_of<BlockQ3_K>(TensorType::Q3_K, "Q3_K"),
+    traits_of<BlockQ4_K>(TensorType::Q4_K, "Q4_K"),
+    traits_of<BlockQ5_K>(TensorType::Q5_K, "Q5_K"),
+    traits_of<BlockQ6_K>(TensorType::Q6_K, "Q6_K"),
+    traits_of<BlockIQ4_NL>(TensorType::IQ4_NL, "IQ4_NL"),
+    traits_of<BlockIQ4_XS>(TensorType::IQ4_XS, "IQ4_XS"),
+    traits_of<BlockMXFP4>(TensorType::MXFP4, "MXFP4"),
 };
 
 // Types that occur in files but that vigil cannot size: named so that an error says more than a number.
@@ -116,10 +123,9 @@ std::string describe_tensor_type(std::uint32_t type) {
     return fmt::format("{} ({})", found == other_types.end() ? "unknown" : found->second, type);
 }
 
-std::string supported_type_names() {
+std::string type_names() {
     std::string names;
     for (const auto& type : type_table) {
-        if (!type.supported) continue;
         if (!names.empty()) names += ", ";
         names += type.name;
     }

@@ -18,7 +18,7 @@ std::string_view value_type_name(ValueType type) noexcept;
 // "IQ2_XXS (16)", "unknown (77)": for numbers that find_type() does not know.
 std::string describe_tensor_type(std::uint32_t type);
 
-// The names of all supported tensor types, with commas.
-std::string supported_type_names();
+// The names of all types in TensorType, with commas.
+std::string type_names();
 
 }  // namespace vigil::gguf

@@ -96,9 +96,8 @@ std::string to_text(const gguf::File& file) {
     for (const gguf::TensorInfo& tensor : file.tensors()) name_width = std::max(name_width, tensor.name.size());
     for (const gguf::TensorInfo& tensor : file.tensors()) {
         const gguf::TypeTraits& type = gguf::traits(tensor.type);
-        text +=
-            fmt::format("{:<{}}  {:<6} {:>12} bytes  [{}]{}\n", tensor.name, name_width, type.name, tensor.data.size(),
-                        fmt::join(tensor.dims, ", "), type.supported ? "" : "  (vigil can't decode this type)");
+        text += fmt::format("{:<{}}  {:<6} {:>12} bytes  [{}]\n", tensor.name, name_width, type.name,
+                            tensor.data.size(), fmt::join(tensor.dims, ", "));
     }
     return text;
 }

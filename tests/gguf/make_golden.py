@@ -15,7 +15,10 @@ from gguf.quants import dequantize
 SCALES = {
     "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0],
     "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
+    "Q2_K": [80, 82], "Q3_K": [108], "IQ4_NL": [0], "IQ4_XS": [0], "MXFP4": [],
 }
+# MXFP4's scale is a power of two: the subnormal ones, the usual ones, and the greatest whose weights are finite.
+EXPONENTS = [0, 1, 2, 3, 126, 127, 128, 251, 252]
 # Zero, minus zero, the least and greatest subnormals, the least and greatest normals, one.
 EXTREMES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x83FF, 0x0400, 0x8400, 0x7BFF, 0xFBFF, 0x3C00, 0xBC00]
 
@@ -28,6 +31,8 @@ def quantised(name, rng):
     _, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[name]]
     n_blocks = len(EXTREMES) + 8
     blocks = rng.integers(0, 256, (n_blocks, block_bytes)).astype(np.uint8)
+    if name == "MXFP4":
+        blocks[:, 0] = np.resize(EXPONENTS, n_blocks)
     for position, offset in enumerate(SCALES[name]):
         usual = (rng.normal(0, 0.05, n_blocks)).astype(np.float16).view(np.uint16)
         # Each scale meets its extremes in another order, so that they also meet each other.
