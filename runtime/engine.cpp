@@ -11,6 +11,7 @@
 #include "host/workspace.h"
 #include "runtime/choose_device.h"
 #include "runtime/completions.h"
+#include "runtime/dispatch_name.h"
 #include "runtime/request_run.h"
 #include "runtime/shared_memory.h"
 #include "runtime/submission.h"
@@ -76,6 +77,7 @@ struct Engine::Impl {
           model(file, *device, context_size(file, options), options.on_load),
           workspace(*device, model.config(), device->plan(model.config(), options.blocks)),
           args(make_args(model, workspace, options)),
+          trace(*device, args, options.trace),
           memory(*device, args, {.job_capacity = 8, .event_capacity = 4096, .logits_rows = options.logits_rows}),
           prefill(host::make_prefill(
               *device, args, {.use_cublas = options.use_cublas, .chunk = 512, .on_warning = options.on_warning})),
@@ -95,6 +97,7 @@ struct Engine::Impl {
     host::Model model;
     host::Workspace workspace;
     device::KernelArgs args;
+    TraceMemory trace;
     SharedMemory memory;
     std::unique_ptr<host::Prefill> prefill;
     std::string gemm_name;
@@ -226,6 +229,17 @@ EngineStatistics Engine::statistics() const {
             .tokens = ring::load_relaxed(&impl_->memory.status->tokens),
             .launches = impl_->supervisor->launches(),
             .prefills = impl_->submission->prefills()};
+}
+
+Trace Engine::trace() {
+    Trace result{.name = fmt::format("{}, {}", impl_->device->info().name, name_of(dispatch())),
+                 .records = {}};
+    const auto read = [&] { result.records = impl_->trace.read(); };
+    if (dispatch() == Dispatch::persistent)
+        impl_->supervisor->with_parked(read);
+    else
+        read();
+    return result;
 }
 
 Generation::Generation(std::shared_ptr<State> state) : state_(std::move(state)) {}

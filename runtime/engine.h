@@ -23,6 +23,7 @@
 #include "host/tokenizer/tokenizer.h"
 #include "ringbuf/messages.h"
 #include "runtime/statistics.h"
+#include "runtime/trace.h"
 
 namespace vigil {
 
@@ -39,6 +40,7 @@ struct EngineOptions {
     int blocks = 0;                            // 0: the machine's choice
     std::optional<std::string> pre_tokenizer;  // instead of the file's tokenizer.ggml.pre
     std::int32_t logits_rows = 0;              // rows a scoring request may ask logits for; 0: none
+    TraceOptions trace;                        // generated tokens whose timeline is recorded; by default none
     // Prompts with more tokens than this to feed are prefilled with the kernel parked; shorter ones run inside it.
     std::int32_t in_kernel_prompt = 8;
     std::chrono::milliseconds idle_park{2000};  // an idle kernel leaves the GPU after this long
@@ -124,6 +126,9 @@ class Engine {
     void park();
     void resume();
     EngineStatistics statistics() const;
+    // The timeline of the last request's tokens that EngineOptions::trace names, once that request has ended. Parks the
+    // kernel, and throws as park().
+    Trace trace();
 
    private:
     struct Impl;

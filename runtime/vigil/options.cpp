@@ -118,16 +118,4 @@ void add_encoding_options(CLI::App& command, EncodingOptions& options) {
     command.add_flag("--no-special", options.no_special, "Special tokens in the text are plain text");
 }
 
-const char* name_of(Dispatch dispatch) {
-    switch (dispatch) {
-        case Dispatch::graph:
-            return "graph";
-        case Dispatch::launch:
-            return "launch";
-        case Dispatch::persistent:
-            break;
-    }
-    return "persistent";
-}
-
 }  // namespace vigil::program

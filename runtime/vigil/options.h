@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "runtime/dispatch_name.h"
 #include "runtime/engine.h"
 
 namespace vigil::program {
@@ -42,7 +43,5 @@ struct EncodingOptions {
 };
 
 void add_encoding_options(CLI::App& command, EncodingOptions& options);
-
-const char* name_of(Dispatch dispatch);
 
 }  // namespace vigil::program

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "runtime/vigil/interrupt.h"
 #include "runtime/vigil/options.h"
 #include "runtime/vigil/text_source.h"
+#include "runtime/vigil/trace_file.h"
 
 namespace vigil::program {
 namespace {
@@ -21,6 +23,7 @@ struct RunOptions {
     ModelOptions model;
     SamplingOptions sampling;
     PromptFlags prompt;
+    TraceFlags trace;
     std::int32_t n_predict = 128;
     std::vector<std::string> stop;
     bool ignore_eos = false;
@@ -43,9 +46,13 @@ Request make_request(const RunOptions& o, const Engine& engine, const std::strin
 }
 
 int run(const RunOptions& o) {
+    if (o.n_predict >= 0) check_trace(o.trace, o.n_predict);
     Interrupt interrupt;
     const std::string prompt = o.prompt.read();
-    Engine engine = load_engine(o.model);
+    std::optional<OutputFile> trace_file = open_trace(o.trace);
+    ModelOptions model = o.model;
+    model.engine.trace = o.trace.options();
+    Engine engine = load_engine(model);
     Request request = make_request(o, engine, prompt);
     const std::uint64_t seed = request.sampling.seed;
     const GenerationOutput output(o.json);
@@ -56,6 +63,7 @@ int run(const RunOptions& o) {
     }
     output.summary(engine, generation, seed);
     if (generation.reason() == FinishReason::kFault) throw std::runtime_error(generation.error());
+    if (trace_file) write_trace(*trace_file, std::vector{engine.trace()});
     return interrupt.interrupted() ? kInterrupted : kSuccess;
 }
 
@@ -70,6 +78,7 @@ Action add_run(CLI::App& app) {
         ->check(integer_from(-1))
         ->capture_default_str();
     add_sampling_options(command, o->sampling);
+    add_trace_flags(command, o->trace);
     command.add_option("--stop", o->stop, "Text that ends the generation; may be given several times")
         ->check(not_empty())
         ->take_all()
