@@ -1,4 +1,5 @@
-// RoPE frequencies against transformers (golden/rope.json, see make_rope_golden.py) and against closed forms.
+// RoPE frequencies against transformers (golden/model/rope.json, made by make_rope_golden.py beside it) and against
+// closed forms.
 #include "host/rope.h"
 
 #include <cmath>
@@ -46,7 +47,7 @@ double radians(std::uint64_t turns) {
 }
 
 TEST_CASE("frequencies of every scaling kind are those of transformers") {
-    std::ifstream stream(VIGIL_TEST_DATA "/host/golden/rope.json");
+    std::ifstream stream(VIGIL_TEST_DATA "/golden/model/rope.json");
     const auto golden = nlohmann::json::parse(stream);
     REQUIRE(golden["cases"].size() == 5);
     for (const auto& item : golden["cases"]) {

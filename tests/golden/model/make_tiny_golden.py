@@ -17,6 +17,8 @@ import numpy as np
 import torch
 import transformers
 
+from rope_parameters import rope_parameters
+
 HERE = pathlib.Path(__file__).parent
 N_TOKENS = 120
 KEPT_POSITIONS = [0, 1, 40, N_TOKENS - 1]
@@ -36,17 +38,6 @@ CASES = [
 ]
 
 
-def rope_parameters(scaling, theta):
-    parameters = {"rope_type": {"none": "default"}.get(scaling, scaling), "rope_theta": theta}
-    if scaling != "none":
-        parameters["factor"] = FACTOR
-    if scaling in ("llama3", "yarn"):
-        parameters["original_max_position_embeddings"] = ORIGINAL_CONTEXT
-    if scaling == "llama3":
-        parameters |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
-    return parameters
-
-
 def read_model(path, arch, scaling):
     reader = gguf.GGUFReader(path)
     number = {field.name.split(".", 1)[1]: field.contents() for field in reader.fields.values()
@@ -62,8 +53,8 @@ def read_model(path, arch, scaling):
         intermediate_size=number["feed_forward_length"], num_hidden_layers=number["block_count"],
         num_attention_heads=n_heads, num_key_value_heads=n_kv_heads, head_dim=number["attention.key_length"],
         rms_norm_eps=number["attention.layer_norm_rms_epsilon"], max_position_embeddings=number["context_length"],
-        rope_parameters=rope_parameters(scaling, number["rope.freq_base"]), tie_word_embeddings=True,
-        attention_bias=False)
+        rope_parameters=rope_parameters(scaling, number["rope.freq_base"], FACTOR, ORIGINAL_CONTEXT),
+        tie_word_embeddings=True, attention_bias=False)
 
     def unpermuted(weight, heads):  # GGUF's llama has the pairs that RoPE turns side by side
         if arch != "llama":

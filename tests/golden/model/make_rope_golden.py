@@ -1,6 +1,6 @@
-"""Writes golden/rope.json: RoPE frequencies of each scaling kind as transformers computes them.
+"""Makes rope.json: RoPE frequencies of each scaling kind as transformers computes them.
 
-    python3 tests/host/make_rope_golden.py        needs torch and transformers
+    python3 make_rope_golden.py        needs torch and transformers
 """
 import json
 from pathlib import Path
@@ -9,41 +9,19 @@ import transformers
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from rope_parameters import rope_parameters
+
 CASES = [
-    dict(name="none", head_dim=64, context=8192, rope=dict(rope_type="default", rope_theta=100000.0)),
-    dict(name="linear", head_dim=80, context=4096, rope=dict(rope_type="linear", rope_theta=10000.0, factor=4.0)),
-    dict(
-        name="yarn",
-        head_dim=128,
-        context=131072,
-        rope=dict(rope_type="yarn", rope_theta=1000000.0, factor=4.0, original_max_position_embeddings=32768),
-    ),
+    dict(name="none", head_dim=64, context=8192, rope=rope_parameters("none", 100000.0)),
+    dict(name="linear", head_dim=80, context=4096, rope=rope_parameters("linear", 10000.0, 4.0)),
+    dict(name="yarn", head_dim=128, context=131072, rope=rope_parameters("yarn", 1000000.0, 4.0, 32768)),
     dict(
         name="yarn with other betas",
         head_dim=96,
         context=32768,
-        rope=dict(
-            rope_type="yarn",
-            rope_theta=10000.0,
-            factor=16.0,
-            original_max_position_embeddings=2048,
-            beta_fast=16.0,
-            beta_slow=2.0,
-        ),
+        rope=rope_parameters("yarn", 10000.0, 16.0, 2048, beta_fast=16.0, beta_slow=2.0),
     ),
-    dict(
-        name="llama3",
-        head_dim=64,
-        context=131072,
-        rope=dict(
-            rope_type="llama3",
-            rope_theta=500000.0,
-            factor=32.0,
-            low_freq_factor=1.0,
-            high_freq_factor=4.0,
-            original_max_position_embeddings=8192,
-        ),
-    ),
+    dict(name="llama3", head_dim=64, context=131072, rope=rope_parameters("llama3", 500000.0, 32.0, 8192)),
 ]
 
 
@@ -69,7 +47,7 @@ def golden(case):
 
 
 def main():
-    path = Path(__file__).parent / "golden" / "rope.json"
+    path = Path(__file__).parent / "rope.json"
     document = {
         "made_by": f"make_rope_golden.py with transformers {transformers.__version__}",
         "cases": [golden(case) for case in CASES],
