@@ -34,8 +34,10 @@ struct Length {
     int n_cached = 0;  // of the prompt; what the KV cache holds already
     int n_new = kNewTokens;
 };
+constexpr Length kWholePrompt{};
+constexpr Length kEndOfPrompt{.n_cached = 120};
 
-Outcome generate(Harness& harness, Dispatch dispatch, const Length& length = {}, std::uint64_t seed = 7) {
+Outcome generate(Harness& harness, Dispatch dispatch, const Length& length, std::uint64_t seed = 7) {
     std::mt19937 random(3);
     std::vector<std::int32_t> prompt(kPrompt);
     for (auto& token : prompt)
@@ -65,17 +67,18 @@ synth::ModelSpec spec() {
     return spec;
 }
 
-Outcome run_once(const gguf::File& file, Dispatch dispatch, int n_blocks) {
-    Harness harness(file, reference::test_device(), {.n_blocks = n_blocks, .max_kv_splits = 4});
-    return generate(harness, dispatch);
-}
-
 // Keys and values of either sign between 1/16 and 1/8, in every place of the cache.
 void fill_cache(Harness& harness) {
     std::mt19937 random(5);
     std::vector<std::uint16_t> cache(harness.read_keys().size());
     for (auto& half : cache) half = static_cast<std::uint16_t>(0x2c00u | (random() & 0x83ffu));
     harness.write_cache(cache, cache);
+}
+
+Outcome run_once(const gguf::File& file, Dispatch dispatch, int n_blocks, const Length& length = kEndOfPrompt) {
+    Harness harness(file, reference::test_device(), {.n_blocks = n_blocks, .max_kv_splits = 4});
+    fill_cache(harness);
+    return generate(harness, dispatch, length);
 }
 
 }  // namespace
@@ -110,23 +113,19 @@ TEST_CASE("persistent, graph and launch dispatch give the same bits") {
 TEST_CASE("jobs one after another on the same memory repeat themselves, whatever ran between") {
     const TestModel model(spec());
     Harness harness(model.file(), reference::test_device(), {.n_blocks = 2});
-    const Outcome first = generate(harness, Dispatch::launch);
-    const Outcome other = generate(harness, Dispatch::persistent, {}, 8);
+    const Outcome first = generate(harness, Dispatch::launch, kWholePrompt);
+    const Outcome other = generate(harness, Dispatch::persistent, kWholePrompt, 8);
     CHECK(other.tokens != first.tokens);
-    CHECK((generate(harness, Dispatch::persistent) == first));
-    CHECK((generate(harness, Dispatch::launch) == first));
+    CHECK((generate(harness, Dispatch::persistent, kWholePrompt) == first));
+    CHECK((generate(harness, Dispatch::launch, kWholePrompt) == first));
 }
 
 // For compute-sanitizer's racecheck, which is too slow for a whole prompt: a KV length that is cut into parts, few
 // tokens.
 TEST_CASE("[short] launch and persistent dispatch give the same bits after a prompt that is cached but for its end") {
     const TestModel model(spec());
-    const auto run = [&](Dispatch dispatch) {
-        Harness harness(model.file(), reference::test_device(), {.n_blocks = 3, .max_kv_splits = 4});
-        fill_cache(harness);
-        return generate(harness, dispatch, {.n_cached = kPrompt - 2, .n_new = 3});
-    };
-    const Outcome launch = run(Dispatch::launch);
+    const Length length{.n_cached = kPrompt - 2, .n_new = 3};
+    const Outcome launch = run_once(model.file(), Dispatch::launch, 3, length);
     CHECK(launch.tokens.size() == 3);
-    CHECK((run(Dispatch::persistent) == launch));
+    CHECK((run_once(model.file(), Dispatch::persistent, 3, length) == launch));
 }
