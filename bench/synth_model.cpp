@@ -9,8 +9,8 @@
 #include <string>
 
 #include "bench/synth/model_spec.h"
-#include "bench/synth/type_recipe.h"
 #include "bench/synth/write_model.h"
+#include "host/quantize/recipe.h"
 
 namespace {
 
@@ -85,7 +85,7 @@ std::string names_of_presets() {
 
 std::string names_of_types() {
     std::string names = "Tensor type of the matrices, or a mixture:";
-    for (const auto& recipe : vigil::synth::recipes()) names += " " + std::string(recipe.name);
+    for (const auto& recipe : vigil::quantize::recipes()) names += " " + std::string(recipe.name);
     return names;
 }
 

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <vector>
 
-#include "bench/synth/type_recipe.h"
 #include "bench/synth/vocabulary.h"
+#include "host/quantize/recipe.h"
 
 namespace vigil::synth {
 namespace {
@@ -89,7 +89,11 @@ void validate(const ModelSpec& spec) {
     const auto& arch = spec.architecture;
     require(arch == "llama" || arch == "qwen2" || arch == "qwen3",
             fmt::format("architecture '{}' is none of llama, qwen2, qwen3", arch));
-    find_recipe(spec.type);
+    if (quantize::find_recipe(spec.type) == nullptr) {
+        std::string names;
+        for (const auto& recipe : quantize::recipes()) names += fmt::format(" {}", recipe.name);
+        throw Error(fmt::format("no type is called '{}'; there are:{}", spec.type, names));
+    }
     for (const auto& [field, value] : {std::pair{"layers", spec.n_layers},
                                        {"dim", spec.dim},
                                        {"ffn", spec.ffn_dim},

@@ -35,7 +35,7 @@ struct ModelSpec {
     RopeScaling rope_scaling = RopeScaling::none;
     float rope_factor = 8.0f;                    // linear, llama3, yarn
     std::uint32_t rope_original_context = 1024;  // llama3, yarn: context length before scaling, in tokens
-    std::string type = "F16";                    // a tensor type for all matrices, or a mixture (type_recipe.h)
+    std::string type = "F16";  // a tensor type for all matrices, or a mixture (host/quantize/recipe.h)
     std::uint64_t seed = 1;
 };
 

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 
-#include "bench/synth/model_spec.h"
+#include "host/gguf/block_types.h"
 #include "host/gguf/blocks.h"
 #include "host/gguf/float16.h"
 
@@ -93,15 +94,7 @@ gguf::PackedScalesK make_scales(RandomBits& random) {
     std::uint64_t bits = random.next();
     for (int i = 0; i < 8; ++i, bits >>= 8) {
         const int scale = 32 + static_cast<int>(bits & 31);
-        const int minimum = std::min(scale + differences[(bits >> 5) & 3], 63);
-        if (i < 4) {
-            packed.bytes[i] = static_cast<std::uint8_t>(packed.bytes[i] | scale);
-            packed.bytes[i + 4] = static_cast<std::uint8_t>(packed.bytes[i + 4] | minimum);
-        } else {
-            packed.bytes[i + 4] = static_cast<std::uint8_t>((scale & 15) | ((minimum & 15) << 4));
-            packed.bytes[i - 4] = static_cast<std::uint8_t>(packed.bytes[i - 4] | (scale >> 4 << 6));
-            packed.bytes[i] = static_cast<std::uint8_t>(packed.bytes[i] | (minimum >> 4 << 6));
-        }
+        packed.set(i, scale, std::min(scale + differences[(bits >> 5) & 3], 63));
     }
     return packed;
 }
@@ -135,6 +128,70 @@ void make(gguf::BlockQ6_K& block, float deviation, RandomBits& random) {
     }
     constexpr float mean_magnitude = 95.5f;
     block.d = float_to_half(random.jitter() * deviation / (deviation_of_64 * mean_magnitude));
+}
+
+// Scales from 8 to 15 and minima one away from them.
+void make(gguf::BlockQ2_K& block, float deviation, RandomBits& random) {
+    constexpr float deviation_of_4 = 1.118f;
+    constexpr float typical_scale = 11.726f;  // root of the mean square
+    const float d = random.jitter() * deviation / (deviation_of_4 * typical_scale);
+    block.d = float_to_half(d);
+    block.dmin = float_to_half(1.5f * d);
+    random.fill(block.quants);
+    std::uint64_t bits = random.next();
+    for (auto& scales : block.scales) {
+        const unsigned scale = 8 + (bits & 7);
+        const unsigned minimum = (bits & 8) != 0 ? std::min(scale + 1, 15u) : scale - 1;
+        scales = static_cast<std::uint8_t>(scale | (minimum << 4));
+        bits >>= 4;
+    }
+}
+
+// Scales of 6 bits with sign, of 16 to 31.
+template <typename Block>
+void make_signed_scales(Block& block, int n_groups, RandomBits& random) {
+    for (int group = 0; group < n_groups; ++group) {
+        const auto bits = random.next();
+        const int magnitude = 16 + static_cast<int>(bits & 15);
+        block.set_scale(group, (bits & 16) != 0 ? magnitude : -magnitude);
+    }
+}
+
+constexpr float typical_signed_scale = 23.948f;  // root of the mean square of 16 to 31
+
+void make(gguf::BlockQ3_K& block, float deviation, RandomBits& random) {
+    constexpr float deviation_of_8 = 2.345f;  // of −4 to 3 around 0
+    block = {};
+    make_signed_scales(block, 16, random);
+    block.d = float_to_half(random.jitter() * deviation / (deviation_of_8 * typical_signed_scale));
+    random.fill(block.third_bits);
+    random.fill(block.quants);
+}
+
+constexpr float deviation_of_iq4 = 67.439f;  // of iq4_values around 0
+
+void make(gguf::BlockIQ4_NL& block, float deviation, RandomBits& random) {
+    block.d = float_to_half(random.sign() * random.jitter() * deviation / deviation_of_iq4);
+    random.fill(block.nibbles);
+}
+
+void make(gguf::BlockIQ4_XS& block, float deviation, RandomBits& random) {
+    block = {};
+    make_signed_scales(block, 8, random);
+    block.d = float_to_half(random.jitter() * deviation / (deviation_of_iq4 * typical_signed_scale));
+    random.fill(block.nibbles);
+}
+
+// Scales are powers of two: the one below the wanted scale or its double, in the mixture that has its mean square.
+void make(gguf::BlockMXFP4& block, float deviation, RandomBits& random) {
+    constexpr float deviation_of_mxfp4 = 5.852f;  // of mxfp4_doubled_values
+    const float scale = deviation / deviation_of_mxfp4;
+    const int exponent = std::ilogb(scale);
+    const float ratio = std::ldexp(scale, -exponent);  // 1 to 2
+    const float part_of_double = (ratio * ratio - 1) / 3;
+    const bool is_double = static_cast<float>(random.next() >> 40) * 0x1p-24f < part_of_double;
+    block.exponent = static_cast<std::uint8_t>(exponent + 128 + (is_double ? 1 : 0));
+    random.fill(block.nibbles);
 }
 
 template <typename Block>
@@ -182,42 +239,15 @@ void fill_random(TensorType type, Spread spread, std::uint64_t key, std::uint64_
     for (std::uint64_t at = 0, group = first_group; at < out.size(); at += size, ++group) {
         RandomBits random(key, group);
         const auto part = out.subspan(at, std::min<std::uint64_t>(size, out.size() - at));
-        switch (type) {
-            case TensorType::F32:
-                make_floats<float, same>(part, spread, random);
-                break;
-            case TensorType::F16:
-                make_floats<std::uint16_t, gguf::float_to_half>(part, spread, random);
-                break;
-            case TensorType::BF16:
-                make_floats<std::uint16_t, gguf::float_to_bfloat16>(part, spread, random);
-                break;
-            case TensorType::Q4_0:
-                make_group<gguf::BlockQ4_0>(part, spread.deviation, random);
-                break;
-            case TensorType::Q4_1:
-                make_group<gguf::BlockQ4_1>(part, spread.deviation, random);
-                break;
-            case TensorType::Q5_0:
-                make_group<gguf::BlockQ5_0>(part, spread.deviation, random);
-                break;
-            case TensorType::Q5_1:
-                make_group<gguf::BlockQ5_1>(part, spread.deviation, random);
-                break;
-            case TensorType::Q8_0:
-                make_group<gguf::BlockQ8_0>(part, spread.deviation, random);
-                break;
-            case TensorType::Q4_K:
-                make_group<gguf::BlockQ4_K>(part, spread.deviation, random);
-                break;
-            case TensorType::Q5_K:
-                make_group<gguf::BlockQ5_K>(part, spread.deviation, random);
-                break;
-            case TensorType::Q6_K:
-                make_group<gguf::BlockQ6_K>(part, spread.deviation, random);
-                break;
-            default:
-                throw Error("no random blocks of type " + std::string(gguf::traits(type).name));
+        const bool has_blocks =
+            gguf::with_block_of(type, [&]<typename Block>() { make_group<Block>(part, spread.deviation, random); });
+        if (has_blocks) continue;
+        if (type == TensorType::F16) {
+            make_floats<std::uint16_t, gguf::float_to_half>(part, spread, random);
+        } else if (type == TensorType::BF16) {
+            make_floats<std::uint16_t, gguf::float_to_bfloat16>(part, spread, random);
+        } else {
+            make_floats<float, same>(part, spread, random);
         }
     }
 }

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <numbers>
 
-#include "bench/synth/type_recipe.h"
+#include "host/quantize/recipe.h"
 
 namespace vigil::synth {
 namespace {
@@ -38,16 +38,18 @@ std::vector<float> llama3_rope_divisors(const ModelSpec& spec) {
 
 class Planner {
    public:
-    explicit Planner(const ModelSpec& spec) : spec_(spec), recipe_(find_recipe(spec.type)) {}
+    explicit Planner(const ModelSpec& spec)
+        : spec_(spec),
+          recipe_(*quantize::find_recipe(spec.type)),
+          outline_{spec.n_layers, spec.tied, spec.n_heads != spec.n_kv_heads} {}
 
     std::vector<PlannedTensor> plan() {
-        // A tied embedding must spread the logits, and llama.cpp quantises it as the output matrix.
+        // A tied embedding must spread the logits.
         const double output_deviation = logit_deviation / std::sqrt(double(spec_.dim));
-        add_matrix("token_embd.weight", spec_.tied ? Matrix::output : Matrix::embedding, 0, spec_.dim, spec_.vocab_size,
-                   spec_.tied ? output_deviation : 1.0);
+        add_matrix("token_embd.weight", spec_.dim, spec_.vocab_size, spec_.tied ? output_deviation : 1.0);
         add_norm("output_norm.weight", spec_.dim);
         if (!spec_.tied) {
-            add_matrix("output.weight", Matrix::output, 0, spec_.dim, spec_.vocab_size, output_deviation);
+            add_matrix("output.weight", spec_.dim, spec_.vocab_size, output_deviation);
         }
         if (spec_.rope_scaling == RopeScaling::llama3) {
             tensors_.push_back({.name = "rope_freqs.weight",
@@ -71,10 +73,10 @@ class Planner {
         const auto name = [&](const char* part) { return fmt::format("blk.{}.{}", layer, part); };
 
         add_norm(name("attn_norm.weight"), dim);
-        add_matrix(name("attn_q.weight"), Matrix::attn_q, layer, dim, q_dim, keeps_scale(dim));
-        add_matrix(name("attn_k.weight"), Matrix::attn_k, layer, dim, kv_dim, keeps_scale(dim));
-        add_matrix(name("attn_v.weight"), Matrix::attn_v, layer, dim, kv_dim, keeps_scale(dim));
-        add_matrix(name("attn_output.weight"), Matrix::attn_output, layer, q_dim, dim, residual * keeps_scale(q_dim));
+        add_matrix(name("attn_q.weight"), dim, q_dim, keeps_scale(dim));
+        add_matrix(name("attn_k.weight"), dim, kv_dim, keeps_scale(dim));
+        add_matrix(name("attn_v.weight"), dim, kv_dim, keeps_scale(dim));
+        add_matrix(name("attn_output.weight"), q_dim, dim, residual * keeps_scale(q_dim));
         if (spec_.architecture == "qwen2") {
             add_bias(name("attn_q.bias"), q_dim);
             add_bias(name("attn_k.bias"), kv_dim);
@@ -85,15 +87,13 @@ class Planner {
             add_norm(name("attn_k_norm.weight"), spec_.head_dim);
         }
         add_norm(name("ffn_norm.weight"), dim);
-        add_matrix(name("ffn_gate.weight"), Matrix::ffn_gate, layer, dim, spec_.ffn_dim, keeps_scale(dim));
-        add_matrix(name("ffn_up.weight"), Matrix::ffn_up, layer, dim, spec_.ffn_dim, keeps_scale(dim));
-        add_matrix(name("ffn_down.weight"), Matrix::ffn_down, layer, spec_.ffn_dim, dim,
-                   residual * keeps_scale(spec_.ffn_dim));
+        add_matrix(name("ffn_gate.weight"), dim, spec_.ffn_dim, keeps_scale(dim));
+        add_matrix(name("ffn_up.weight"), dim, spec_.ffn_dim, keeps_scale(dim));
+        add_matrix(name("ffn_down.weight"), spec_.ffn_dim, dim, residual * keeps_scale(spec_.ffn_dim));
     }
 
-    void add_matrix(std::string name, Matrix matrix, std::uint32_t layer, std::uint64_t cols, std::uint64_t rows,
-                    double deviation) {
-        const auto type = choose_type(recipe_, matrix, layer, spec_.n_layers, cols);
+    void add_matrix(std::string name, std::uint64_t cols, std::uint64_t rows, double deviation) {
+        const auto type = choose_type(recipe_, name, cols, outline_, quantize::OutputMatrix::pure);
         tensors_.push_back({std::move(name), type, {cols, rows}, 0, static_cast<float>(deviation)});
     }
 
@@ -106,7 +106,8 @@ class Planner {
     }
 
     const ModelSpec& spec_;
-    const TypeRecipe& recipe_;
+    const quantize::Recipe& recipe_;
+    const quantize::ModelOutline outline_;
     std::vector<PlannedTensor> tensors_;
 };
 

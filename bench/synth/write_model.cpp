@@ -1,18 +1,15 @@
 #include "bench/synth/write_model.h"
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <mutex>
 #include <span>
-#include <thread>
 #include <vector>
 
 #include "bench/synth/random_weights.h"
 #include "bench/synth/tensor_plan.h"
-#include "bench/synth/type_recipe.h"
 #include "bench/synth/vocabulary.h"
 #include "host/gguf/writer.h"
+#include "host/quantize/pieces.h"
+#include "host/quantize/recipe.h"
 
 namespace vigil::synth {
 namespace {
@@ -21,7 +18,7 @@ void write_hyperparameters(gguf::Writer& writer, const ModelSpec& spec) {
     writer.set_string("general.architecture", spec.architecture);
     writer.set_string("general.type", "model");
     writer.set_string("general.name", "synthetic " + spec.name);
-    writer.set_u32("general.file_type", find_recipe(spec.type).file_type);
+    writer.set_u32("general.file_type", quantize::find_recipe(spec.type)->file_type);
     writer.set_u32("general.quantization_version", 2);
 
     const auto key = [&](const char* name) { return spec.architecture + "." + name; };
@@ -80,52 +77,18 @@ std::vector<Piece> cut_into_pieces(const gguf::Writer& writer, std::span<const P
     return pieces;
 }
 
-class DataWriter {
-   public:
-    DataWriter(gguf::Writer& writer, std::span<const PlannedTensor> tensors, std::uint64_t seed)
-        : writer_(writer), tensors_(tensors), seed_(seed), pieces_(cut_into_pieces(writer, tensors)) {}
-
-    void run(unsigned threads) {
-        {
-            std::vector<std::jthread> workers;
-            for (unsigned i = 0; i < threads; ++i) workers.emplace_back([this] { work(); });
-        }
-        if (failure_) std::rethrow_exception(failure_);
+void write_piece(gguf::Writer& writer, std::span<const PlannedTensor> tensors, std::uint64_t seed, const Piece& piece,
+                 std::vector<std::byte>& buffer) {
+    const auto& tensor = tensors[piece.tensor];
+    if (!tensor.values.empty()) {
+        const auto values = std::as_bytes(std::span(tensor.values));
+        writer.write(piece.tensor, piece.offset, values.subspan(piece.offset, piece.size));
+        return;
     }
-
-   private:
-    void work() noexcept {
-        try {
-            std::vector<std::byte> buffer;
-            for (std::size_t i = next_++; i < pieces_.size(); i = next_++) write_piece(pieces_[i], buffer);
-        } catch (...) {
-            next_ = pieces_.size();  // the others need not go on
-            const std::lock_guard lock(failure_mutex_);
-            if (!failure_) failure_ = std::current_exception();
-        }
-    }
-
-    void write_piece(const Piece& piece, std::vector<std::byte>& buffer) {
-        const auto& tensor = tensors_[piece.tensor];
-        if (!tensor.values.empty()) {
-            const auto values = std::as_bytes(std::span(tensor.values));
-            writer_.write(piece.tensor, piece.offset, values.subspan(piece.offset, piece.size));
-            return;
-        }
-        buffer.resize(piece.size);
-        fill_random(tensor.type, {tensor.mean, tensor.deviation}, tensor_key(seed_, tensor.name), piece.first_group,
-                    buffer);
-        writer_.write(piece.tensor, piece.offset, buffer);
-    }
-
-    gguf::Writer& writer_;
-    std::span<const PlannedTensor> tensors_;
-    std::uint64_t seed_;
-    std::vector<Piece> pieces_;
-    std::atomic<std::size_t> next_{0};
-    std::mutex failure_mutex_;
-    std::exception_ptr failure_;
-};
+    buffer.resize(piece.size);
+    fill_random(tensor.type, {tensor.mean, tensor.deviation}, tensor_key(seed, tensor.name), piece.first_group, buffer);
+    writer.write(piece.tensor, piece.offset, buffer);
+}
 
 }  // namespace
 
@@ -137,8 +100,12 @@ void write_model(const ModelSpec& spec, const std::filesystem::path& path, unsig
     write_vocabulary(writer, spec);
     for (const auto& tensor : tensors) writer.add_tensor(tensor.name, tensor.type, tensor.dims);
     writer.begin_data();
-    DataWriter(writer, tensors, spec.seed)
-        .run(threads != 0 ? threads : std::max(std::thread::hardware_concurrency(), 1u));
+    const auto pieces = cut_into_pieces(writer, tensors);
+    quantize::for_each_piece(pieces.size(), threads, [&] {
+        return [&, buffer = std::vector<std::byte>()](std::size_t i) mutable {
+            write_piece(writer, tensors, spec.seed, pieces[i], buffer);
+        };
+    });
     writer.finish();
 }
 

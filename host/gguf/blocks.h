@@ -57,6 +57,17 @@ struct PackedScalesK {
     std::uint8_t minimum(int i) const noexcept {
         return static_cast<std::uint8_t>(i < 4 ? bytes[i + 4] & 63 : (bytes[i + 4] >> 4) | ((bytes[i] >> 6) << 4));
     }
+    // Both from 0 to 63.
+    void set(int i, int scale, int minimum) noexcept {
+        if (i < 4) {
+            bytes[i] = static_cast<std::uint8_t>((bytes[i] & 0xc0) | scale);
+            bytes[i + 4] = static_cast<std::uint8_t>((bytes[i + 4] & 0xc0) | minimum);
+        } else {
+            bytes[i + 4] = static_cast<std::uint8_t>((scale & 15) | ((minimum & 15) << 4));
+            bytes[i - 4] = static_cast<std::uint8_t>((bytes[i - 4] & 63) | ((scale >> 4) << 6));
+            bytes[i] = static_cast<std::uint8_t>((bytes[i] & 63) | ((minimum >> 4) << 6));
+        }
+    }
 };
 
 // 256 weights in 16 groups of 16: d · (scale & 15) · q − dmin · (scale >> 4). Each half of 128 weights has 32 bytes:
@@ -83,6 +94,14 @@ struct BlockQ3_K {
         const int low = (packed_scales[group % 8] >> (group / 8 * 4)) & 15;
         const int high = (packed_scales[8 + group % 4] >> (group / 4 * 2)) & 3;
         return (low | (high << 4)) - 32;
+    }
+    // From −32 to 31; the block's scales are 0 bits before.
+    void set_scale(int group, int scale) noexcept {
+        const auto bits = static_cast<unsigned>(scale + 32);
+        auto& low = packed_scales[group % 8];
+        auto& high = packed_scales[8 + group % 4];
+        low = static_cast<std::uint8_t>(low | ((bits & 15) << (group / 8 * 4)));
+        high = static_cast<std::uint8_t>(high | ((bits >> 4) << (group / 4 * 2)));
     }
 };
 
@@ -140,6 +159,13 @@ struct BlockIQ4_XS {
     int scale(int group) const noexcept {
         const int low = (scales_low[group / 2] >> (group % 2 * 4)) & 15;
         return (low | (((scales_high >> (group * 2)) & 3) << 4)) - 32;
+    }
+    // As in Q3_K.
+    void set_scale(int group, int scale) noexcept {
+        const auto bits = static_cast<unsigned>(scale + 32);
+        auto& low = scales_low[group / 2];
+        low = static_cast<std::uint8_t>(low | ((bits & 15) << (group % 2 * 4)));
+        scales_high = static_cast<std::uint16_t>(scales_high | ((bits >> 4) << (group * 2)));
     }
 };
 

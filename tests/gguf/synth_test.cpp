@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "bench/synth/tensor_plan.h"
-#include "bench/synth/type_recipe.h"
 #include "bench/synth/vocabulary.h"
 #include "bench/synth/write_model.h"
 #include "host/gguf/dequantize.h"
 #include "host/gguf/gguf.h"
+#include "host/quantize/recipe.h"
 #include "tests/gguf/temporary_folder.h"
 
 using namespace vigil;
@@ -78,7 +78,7 @@ TEST_CASE("a model of every architecture and type is written and read") {
     const TemporaryFolder folder;
     const auto path = folder.path() / "tiny.gguf";
     for (const std::string architecture : {"llama", "qwen2", "qwen3"}) {
-        for (const auto& recipe : synth::recipes()) {
+        for (const auto& recipe : quantize::recipes()) {
             CAPTURE(architecture);
             CAPTURE(recipe.name);
             ModelSpec spec;
@@ -106,7 +106,7 @@ TEST_CASE("a model of every architecture and type is written and read") {
 TEST_CASE("weights of every type have the planned spread") {
     const TemporaryFolder folder;
     const auto path = folder.path() / "tiny.gguf";
-    for (const auto& recipe : synth::recipes()) {
+    for (const auto& recipe : quantize::recipes()) {
         CAPTURE(recipe.name);
         ModelSpec spec;
         spec.type = recipe.name;
