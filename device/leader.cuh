@@ -91,17 +91,25 @@ template <class Team>
 VIGIL_DEVICE bool take_job(const KernelArgs& a) {
     DecodeState* s = a.state;
     ring::JobConsumer jobs(a.job_slots, a.job_capacity, s->next_job);
-    ring::DecodeJob job;
-    if (!jobs.try_pop(&job)) return false;
-    s->job = job;
+    if (!jobs.try_pop(&s->job)) return false;
+    if (s->job.kv_rows == 0) s->job.kv_rows = a.config.max_seq_len - s->job.kv_first;
     s->n_generated = 0;
     s->n_events = 0;
     return true;
 }
 
+// What one token may put into the event ring: itself, its alternatives and the job's end.
+VIGIL_DEVICE std::uint32_t events_per_token(const ring::DecodeJob& job) {
+    return 2 + static_cast<std::uint32_t>(job.n_alternatives);
+}
+
 VIGIL_DEVICE bool job_fits(const KernelArgs& a, const ring::DecodeJob& job) {
-    return job.n_prompt > 0 && job.n_prompt <= a.config.max_seq_len && job.n_cached >= 0 &&
-           job.n_cached < job.n_prompt && job.max_new_tokens >= 0 && job.n_stop_tokens <= ring::kMaxStopTokens;
+    const int rows = a.config.max_seq_len;
+    return job.kv_first >= 0 && job.kv_first < rows && job.kv_rows > 0 && job.kv_rows <= rows - job.kv_first &&
+           job.n_prompt > 0 && job.n_prompt <= job.kv_rows && job.n_cached >= 0 && job.n_cached < job.n_prompt &&
+           job.max_new_tokens >= 0 && job.n_stop_tokens <= ring::kMaxStopTokens && job.n_alternatives >= 0 &&
+           job.n_alternatives <= ring::kMaxAlternatives && job.n_alternatives <= a.config.vocab_size &&
+           events_per_token(job) <= a.event_capacity;
 }
 
 // Brings the prompt of the job just taken into `history` and makes the job active, or finishes it at once if it can't
@@ -193,14 +201,15 @@ VIGIL_DEVICE bool is_stop_token(const ring::DecodeJob& job, int token) {
     return false;
 }
 
-// Thread 0 of block 0 moves the state on by one token. `choice` counts only if this token wanted logits.
+// Thread 0 of block 0 moves the state on by one token. `choice` and the job's `alternatives` count only if this token
+// wanted logits.
 template <class Team>
-VIGIL_DEVICE void advance(const KernelArgs& a, const TokenContext& t, const Choice& choice, const HostWords& host,
-                          bool may_wait) {
+VIGIL_DEVICE void advance(const KernelArgs& a, const TokenContext& t, const Choice& choice,
+                          const Alternative* alternatives, const HostWords& host, bool may_wait) {
     DecodeState* s = a.state;
     const ring::DecodeJob& job = s->job;
     const bool scoring = (job.flags & ring::kJobScore) != 0;
-    if (!room_for_events<Team>(a, 2, may_wait)) {
+    if (!room_for_events<Team>(a, events_per_token(job), may_wait)) {
         // Under launch dispatch the host simply runs the token again once it has read events.
         if (may_wait) leave_with(a, ring::Fault::kEventRingFull);
         return;
@@ -216,12 +225,14 @@ VIGIL_DEVICE void advance(const KernelArgs& a, const TokenContext& t, const Choi
         else
             reason = ring::FinishReason::kLength;
     } else if (t.wants_logits) {
+        for (int i = 0; i < job.n_alternatives; ++i)
+            emit<Team>(a, ring::EventKind::kAlternative, reason, alternatives[i].token, alternatives[i].logprob);
         emit<Team>(a, ring::EventKind::kToken, reason, choice.token, choice.logprob);
         ++s->n_generated;
         ring::store_relaxed(&a.history[next], choice.token);
         if (is_stop_token(job, choice.token))
             reason = ring::FinishReason::kStopToken;
-        else if (s->n_generated >= job.max_new_tokens || next >= a.config.max_seq_len)
+        else if (s->n_generated >= job.max_new_tokens || next >= job.kv_rows)
             reason = ring::FinishReason::kLength;
     }
     ring::store_relaxed(&s->position, next);
@@ -234,15 +245,19 @@ VIGIL_DEVICE void advance(const KernelArgs& a, const TokenContext& t, const Choi
 //   needs      the tiles of all blocks in place, if this token wants logits
 template <class M>
 VIGIL_DEVICE void finish_token(M& m, const KernelArgs& a, const TokenContext& t, const HostWords& host, bool may_wait) {
-    Choice choice{0, 0.0f};
+    Choice choice{0, 0.0f, 0.0f};
+    const Alternative* alternatives = nullptr;
     if (t.wants_logits) {
         const bool scoring = (a.state->job.flags & ring::kJobScore) != 0;
-        if (!scoring)
+        const int n_alternatives = a.state->job.n_alternatives;
+        if (!scoring) {
             choice = choose_token(m, a, t.position);
-        else if (t.position + 1 < a.state->job.n_prompt)
+            if (n_alternatives > 0) alternatives = most_probable(m, a, n_alternatives, choice.log_sum_exp);
+        } else if (t.position + 1 < a.state->job.n_prompt) {
             choice = score_token(m, a, ring::load_relaxed(&a.history[t.position + 1]));
+        }
     }
-    if (m.team.thread() == 0) advance<typename M::Team>(a, t, choice, host, may_wait);
+    if (m.team.thread() == 0) advance<typename M::Team>(a, t, choice, alternatives, host, may_wait);
     m.team.sync();
 }
 

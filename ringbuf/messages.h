@@ -12,6 +12,7 @@
 namespace vigil::ring {
 
 constexpr std::uint32_t kMaxStopTokens = 12;
+constexpr std::int32_t kMaxAlternatives = 20;  // most probable tokens that an event may be accompanied by
 constexpr std::uint64_t kTimeMask = (std::uint64_t{1} << 48) - 1;  // an event's clock wraps after 78 hours
 
 // The largest event ring. An event's fourth word has only 16 bits of the sequence number, and a slot's sequence numbers
@@ -38,8 +39,9 @@ enum JobFlags : std::uint32_t {
     kJobEmitLogits = 1u << 2,  // with kJobScore: the logits rows go to KernelArgs::logits_out
 };
 
-// One decode job, host → device. The prompt's token ids lie in the slot's token area. Positions
-// [0, n_cached) are already in the KV cache; the kernel feeds [n_cached, n_prompt) itself, then samples.
+// One decode job, host → device. The prompt's token ids lie in the slot's token area. Position p of the job is row
+// kv_first + p of the KV cache. Positions [0, n_cached) are already there; the kernel feeds [n_cached, n_prompt)
+// itself, then samples.
 struct alignas(128) DecodeJob {
     std::uint64_t id = 0;  // > 0, never reused
     std::int32_t n_prompt = 0;
@@ -49,6 +51,9 @@ struct alignas(128) DecodeJob {
     SamplingParams sampling;
     std::uint32_t n_stop_tokens = 0;
     std::int32_t stop_tokens[kMaxStopTokens] = {};
+    std::int32_t kv_first = 0;        // the conversation's rows of the KV cache
+    std::int32_t kv_rows = 0;         // so many positions it may have; 0: all rows from kv_first on
+    std::int32_t n_alternatives = 0;  // kAlternative events before each kToken, at most kMaxAlternatives
 };
 static_assert(sizeof(DecodeJob) == 128, "a job is two cache lines");
 
@@ -56,6 +61,9 @@ enum class EventKind : std::uint32_t {
     kToken = 1,     // a generated token with its log-probability
     kScore = 2,     // the log-probability of a given token
     kFinished = 3,  // the job's last event; `reason` is set, `token` counts the events before it
+    // One of the tokens that the unmodified distribution held most probable for the kToken that follows, the most
+    // probable first, the lower id among equals.
+    kAlternative = 4,
 };
 
 enum class FinishReason : std::uint32_t { kNone = 0, kStopToken, kLength, kCancelled, kFault };

@@ -255,6 +255,8 @@ VIGIL_DEVICE void attention(M& m, const KernelArgs& a, const LayerWeights& w, in
         const int begin = part * split.length;
         const bool appends = part + 1 == split.count;
         const int end = appends ? t.position + 1 : begin + split.length;
+        // The row of the cache that holds position 0, on its way while the queries are copied.
+        const int kv_first = ring::load_relaxed(&a.state->job.kv_first);
         const float* k_rows = a.act.qkv + head_rows(c) + kv_head * c.head_dim;
         copy_published(m.team, q, a.act.qkv + kv_head * per_group * c.head_dim, per_group * c.head_dim);
         if (appends) {
@@ -265,10 +267,10 @@ VIGIL_DEVICE void attention(M& m, const KernelArgs& a, const LayerWeights& w, in
         norm_heads(m, a, q, per_group, w.q_norm);
         if (appends) norm_heads(m, a, k, 1, w.k_norm);
         rotate_heads(m, a, q, appends ? per_group + 1 : per_group);  // the key stands behind the queries
-        if (appends) append_kv(m, a, layer, kv_head, t.position, k, v);
+        if (appends) append_kv(m, a, layer, kv_head, kv_first + t.position, k, v);
 
         const std::size_t cache =
-            (static_cast<std::size_t>(layer) * c.n_kv_heads + kv_head) * c.max_seq_len * c.head_dim;
+            ((static_cast<std::size_t>(layer) * c.n_kv_heads + kv_head) * c.max_seq_len + kv_first) * c.head_dim;
         float* partial =
             a.act.partials + (static_cast<std::size_t>(kv_head) * per_group * a.plan.max_kv_splits + part) * row;
         attend<kHeads>(m, a, q, per_group, a.kv.k + cache, a.kv.v + cache, begin, end, scratch, partial,

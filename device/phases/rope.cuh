@@ -64,14 +64,13 @@ VIGIL_DEVICE void rotate_heads(M& m, const KernelArgs& a, float* heads, int n_he
     m.team.sync();
 }
 
-// Position `position` of one KV head into the cache as FP16; k (normed and rotated) and v are in shared memory.
+// Row `row` of one KV head in the cache, as FP16; k (normed and rotated) and v are in shared memory.
 template <class M>
-VIGIL_DEVICE void append_kv(const M& m, const KernelArgs& a, int layer, int kv_head, int position, const float* k,
+VIGIL_DEVICE void append_kv(const M& m, const KernelArgs& a, int layer, int kv_head, int row, const float* k,
                             const float* v) {
     const int head_dim = a.config.head_dim;
     const std::size_t at =
-        ((static_cast<std::size_t>(layer) * a.config.n_kv_heads + kv_head) * a.config.max_seq_len + position) *
-        head_dim;
+        ((static_cast<std::size_t>(layer) * a.config.n_kv_heads + kv_head) * a.config.max_seq_len + row) * head_dim;
     for (int i = m.team.thread(); i < head_dim; i += m.team.n_threads()) {
         a.kv.k[at + i] = to_half(m.team, k[i]);
         a.kv.v[at + i] = to_half(m.team, v[i]);

@@ -1,6 +1,7 @@
 // The choice of the next token, by block 0.
 //   reads      tiles, scores, logits
-//   returns    the token and the log-probability the model gave it, in every thread of block 0
+//   returns    the token and the log-probability the model gave it, in every thread of block 0; where asked, also the
+//              tokens that the model held most probable
 //   waits for  the tiles of all blocks
 //
 // Truncation follows llama.cpp: top-k, then top-p over what is left, then min-p, then temperature. Every one of them
@@ -20,6 +21,13 @@ namespace vigil::device {
 struct Choice {
     int token;
     float logprob;
+    float log_sum_exp;  // of the vocabulary
+};
+
+// One of the tokens that the model held most probable.
+struct Alternative {
+    int token;
+    float logprob;
 };
 
 // The statistics of the whole vocabulary.
@@ -36,16 +44,28 @@ VIGIL_DEVICE std::uint32_t order_key(float score) {
     return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
 }
 
+VIGIL_DEVICE float score_of_key(std::uint32_t key) {
+    return ring::bits_float((key & 0x80000000u) != 0 ? key & 0x7fffffffu : ~key);
+}
+
+// Score and token as one number: the key of the score above, the complement of the token below, so that lower tokens
+// win ties.
+VIGIL_DEVICE std::uint64_t ranking_key(float score, int token) {
+    return static_cast<std::uint64_t>(order_key(score)) << 32 | ~static_cast<std::uint32_t>(token);
+}
+
+VIGIL_DEVICE int token_of_ranking(std::uint64_t key) {
+    return static_cast<int>(~static_cast<std::uint32_t>(key));
+}
+
 // exp(score - best) as 24.40 fixed point: sums over a vocabulary are exact and need no order.
 VIGIL_DEVICE std::uint64_t fixed_mass(float score, float best) {
     return static_cast<std::uint64_t>(expf(score - best) * 0x1p40f);
 }
 
-// Best (score, token) of the block, in every thread.
+// The highest key of the block, in every thread.
 template <class M>
-VIGIL_DEVICE void block_best(const M& m, float* score, int* token) {
-    // One 64-bit maximum: the key of the score above, the complement of the token below, so that lower tokens win ties.
-    std::uint64_t key = static_cast<std::uint64_t>(order_key(*score)) << 32 | ~static_cast<std::uint32_t>(*token);
+VIGIL_DEVICE std::uint64_t block_highest(const M& m, std::uint64_t key) {
     for (int mask = M::Team::kWarpSize / 2; mask > 0; mask /= 2) {
         const std::uint64_t other = m.team.lane_exchange(static_cast<unsigned long long>(key), mask);
         key = other > key ? other : key;
@@ -55,7 +75,7 @@ VIGIL_DEVICE void block_best(const M& m, float* score, int* token) {
     m.team.sync();
     for (int w = 0; w < m.team.n_warps(); ++w) key = per_warp[w] > key ? per_warp[w] : key;
     m.team.sync();
-    *token = static_cast<int>(~static_cast<std::uint32_t>(key));
+    return key;
 }
 
 template <class M>
@@ -87,7 +107,7 @@ VIGIL_DEVICE VocabSummary summarise_vocab(M& m, const KernelArgs& a) {
         sum = fused(m.team, expf(t.max_logit - s.max_logit), t.sum_exp, sum);
     }
     s.log_sum_exp = s.max_logit + logf(block_sum(m, sum));
-    block_best(m, &s.best_score, &s.best_token);
+    s.best_token = token_of_ranking(block_highest(m, ranking_key(s.best_score, s.best_token)));
     s.best_score = m.team.load_published(&a.act.scores[s.best_token]);
     return s;
 }
@@ -119,9 +139,19 @@ VIGIL_DEVICE std::uint32_t highest_key(M& m, const Candidates& c, Measure&& meas
     return key;
 }
 
-// All tokens with score ≥ `bound`, in shared memory; returns how many there are, which may exceed what was stored.
-// Only tiles whose best score reaches the bound are read.
-template <class M>
+// What a vocabulary is ranked by, with each tile's best of it.
+struct ByScore {  // penalties applied: what is sampled from
+    static VIGIL_DEVICE const float* values(const KernelArgs& a) { return a.act.scores; }
+    static VIGIL_DEVICE const float* best(const LogitTile& t) { return &t.best_score; }
+};
+struct ByLogit {  // the model's own
+    static VIGIL_DEVICE const float* values(const KernelArgs& a) { return a.act.logits; }
+    static VIGIL_DEVICE const float* best(const LogitTile& t) { return &t.max_logit; }
+};
+
+// All tokens whose value is at least `bound`, in shared memory; returns how many there are, which may exceed what was
+// stored. Only tiles whose best reaches the bound are read.
+template <class By, class M>
 VIGIL_DEVICE int collect(M& m, const KernelArgs& a, float bound, float* scores, int* tokens, int capacity) {
     const int vocab = a.config.vocab_size;
     const int n_tiles = (vocab + kTileRows - 1) / kTileRows;
@@ -129,10 +159,10 @@ VIGIL_DEVICE int collect(M& m, const KernelArgs& a, float bound, float* scores, 
     if (m.team.thread() == 0) *count = 0;
     m.team.sync();
     for (int tile = m.team.warp(); tile < n_tiles; tile += m.team.n_warps()) {
-        if (m.team.load_published(&a.act.tiles[tile].best_score) < bound) continue;
+        if (m.team.load_published(By::best(a.act.tiles[tile])) < bound) continue;
         const int end = (tile + 1) * kTileRows < vocab ? (tile + 1) * kTileRows : vocab;
         for (int r = tile * kTileRows + m.team.lane(); r < end; r += M::Team::kWarpSize) {
-            const float score = m.team.load_published(&a.act.scores[r]);
+            const float score = m.team.load_published(&By::values(a)[r]);
             if (score < bound) continue;
             const int at = m.team.fetch_add_shared(count, 1);
             if (at >= capacity) continue;
@@ -146,8 +176,9 @@ VIGIL_DEVICE int collect(M& m, const KernelArgs& a, float bound, float* scores, 
     return total;
 }
 
-// A bound that at least k scores reach: the k-th largest of the tiles' best scores.
-template <class M>
+// A bound that at least k values reach: the k-th largest of the tiles' best. With fewer tiles than k it is one that
+// every value reaches (a NaN, below which nothing is).
+template <class By, class M>
 VIGIL_DEVICE float kth_tile_best(M& m, const KernelArgs& a, int k) {
     const int n_tiles = (a.config.vocab_size + kTileRows - 1) / kTileRows;
     std::uint32_t key = 0;
@@ -155,10 +186,10 @@ VIGIL_DEVICE float kth_tile_best(M& m, const KernelArgs& a, int k) {
         const std::uint32_t trial = key | 1u << bit;
         std::uint64_t reached = 0;
         for (int i = m.team.thread(); i < n_tiles; i += m.team.n_threads())
-            reached += order_key(m.team.load_published(&a.act.tiles[i].best_score)) >= trial ? 1 : 0;
+            reached += order_key(m.team.load_published(By::best(a.act.tiles[i]))) >= trial ? 1 : 0;
         if (block_sum_wide(m, reached) >= static_cast<std::uint64_t>(k)) key = trial;
     }
-    return ring::bits_float((key & 0x80000000u) != 0 ? key & 0x7fffffffu : ~key);
+    return score_of_key(key);
 }
 
 // Gumbel noise of one token at one position. v is uniform in (0, 1]; -log1p(-v) keeps its precision for small v,
@@ -187,8 +218,7 @@ VIGIL_DEVICE int draw(M& m, const Candidates& c, std::uint32_t threshold, const 
             best_token = c.token(i);
         }
     }
-    block_best(m, &best, &best_token);
-    return best_token;
+    return token_of_ranking(block_highest(m, ranking_key(best, best_token)));
 }
 
 // The key that the truncation of `s` asks for.
@@ -234,15 +264,42 @@ VIGIL_DEVICE int sample_token(M& m, const KernelArgs& a, const ring::SamplingPar
     // all, so it reads the whole vocabulary.
     if (uses_k || (s.min_p > 0.0f && !uses_p)) {
         const float bound =
-            uses_k ? kth_tile_best(m, a, s.top_k) : v.best_score + logf(s.min_p < 1.0f ? s.min_p : 1.0f);
+            uses_k ? kth_tile_best<ByScore>(m, a, s.top_k) : v.best_score + logf(s.min_p < 1.0f ? s.min_p : 1.0f);
         const int capacity = area_floats(a) / 2;
         float* scores = m.area();
         int* tokens = reinterpret_cast<int*>(m.area() + capacity);
-        const int count = collect(m, a, bound, scores, tokens, capacity);
+        const int count = collect<ByScore>(m, a, bound, scores, tokens, capacity);
         if (count <= capacity) c = {scores, tokens, count};
     }
     const std::uint32_t key = truncation_key(m, c, s, v.best_score, vocab);
     return draw(m, c, key, s, position);
+}
+
+// The n most probable tokens by the model's own logits, in their order; thread 0 of block 0 finds them at the start of
+// the phases' area. n ≤ vocab_size.
+template <class M>
+VIGIL_DEVICE const Alternative* most_probable(M& m, const KernelArgs& a, int n, float log_sum_exp) {
+    constexpr int kReserved = sizeof(Alternative) / sizeof(float) * ring::kMaxAlternatives;
+    Alternative* found = reinterpret_cast<Alternative*>(m.area());
+    const int capacity = (area_floats(a) - kReserved) / 2;
+    float* values = m.area() + kReserved;
+    int* tokens = reinterpret_cast<int*>(values + capacity);
+    const int count = collect<ByLogit>(m, a, kth_tile_best<ByLogit>(m, a, n), values, tokens, capacity);
+    Candidates c{a.act.logits, nullptr, a.config.vocab_size};
+    if (count <= capacity) c = {values, tokens, count};
+    std::uint64_t below = ~std::uint64_t{0};
+    for (int rank = 0; rank < n; ++rank) {
+        std::uint64_t best = 0;
+        for (int i = m.team.thread(); i < c.count; i += m.team.n_threads()) {
+            const std::uint64_t key = ranking_key(c.scores[i], c.token(i));
+            if (key < below && key > best) best = key;
+        }
+        below = block_highest(m, best);
+        if (m.team.thread() == 0)
+            found[rank] = {token_of_ranking(below),
+                           score_of_key(static_cast<std::uint32_t>(below >> 32)) - log_sum_exp};
+    }
+    return found;
 }
 
 template <class M>
@@ -251,14 +308,14 @@ VIGIL_DEVICE Choice choose_token(M& m, const KernelArgs& a, int position) {
     const VocabSummary v = summarise_vocab(m, a);
     const bool greedy = s.temperature <= 0.0f || s.top_k == 1;
     const int token = greedy ? v.best_token : sample_token(m, a, s, v, position);
-    return {token, m.team.load_published(&a.act.logits[token]) - v.log_sum_exp};
+    return {token, m.team.load_published(&a.act.logits[token]) - v.log_sum_exp, v.log_sum_exp};
 }
 
 // The log-probability of a token that is given, not chosen.
 template <class M>
 VIGIL_DEVICE Choice score_token(M& m, const KernelArgs& a, int token) {
     const VocabSummary v = summarise_vocab(m, a);
-    return {token, m.team.load_published(&a.act.logits[token]) - v.log_sum_exp};
+    return {token, m.team.load_published(&a.act.logits[token]) - v.log_sum_exp, v.log_sum_exp};
 }
 
 }  // namespace vigil::device

@@ -38,6 +38,9 @@ DecodeJob some_job() {
     job.max_new_tokens = 128;
     job.flags = kJobIgnoreEos;
     job.sampling.seed = 42;
+    job.kv_first = 256;
+    job.kv_rows = 128;
+    job.n_alternatives = kMaxAlternatives;
     job.n_stop_tokens = kMaxStopTokens;
     for (std::uint32_t i = 0; i < kMaxStopTokens; ++i) job.stop_tokens[i] = static_cast<std::int32_t>(100 + i);
     return job;

@@ -37,9 +37,6 @@ inline bool same(const TokenEvent& a, const TokenEvent& b) {
            float_bits(a.logprob) == float_bits(b.logprob) && a.time_ns == b.time_ns;
 }
 
-// The bytes of a job that are fields; padding follows, which nobody reads.
-constexpr std::size_t kJobFieldBytes = offsetof(DecodeJob, stop_tokens) + sizeof(DecodeJob::stop_tokens);
-
 // The job of `index`: every field has any bits.
 inline DecodeJob job_at(std::uint32_t index) {
     std::uint64_t words[sizeof(DecodeJob) / 8];
@@ -51,7 +48,7 @@ inline DecodeJob job_at(std::uint32_t index) {
 }
 
 inline bool same(const DecodeJob& a, const DecodeJob& b) {
-    return std::memcmp(&a, &b, kJobFieldBytes) == 0;
+    return std::memcmp(&a, &b, sizeof a) == 0;  // fields fill it: there is no padding
 }
 
 template <class Message>
