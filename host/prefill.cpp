@@ -44,13 +44,13 @@ class ChunkedPrefill final : public Prefill {
     ChunkedPrefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options);
     ~ChunkedPrefill() override;
 
-    void run(std::span<const std::int32_t> tokens, std::int32_t first) override;
+    void run(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) override;
     const char* gemm_name() const override { return gemm_name_.c_str(); }
 
    private:
     void open_cublas(const std::function<void(const std::string&)>& on_warning);
-    void check(std::span<const std::int32_t> tokens, std::int32_t first) const;
-    void run_chunk(std::int32_t offset, std::int32_t n_tokens, std::int32_t first);
+    void check(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) const;
+    void run_chunk(std::int32_t offset, std::int32_t n_tokens, std::int32_t first, std::int32_t kv_first);
 
     Device& device_;
     device::KernelArgs args_;
@@ -118,31 +118,35 @@ void ChunkedPrefill::open_cublas(const std::function<void(const std::string&)>& 
     }
 }
 
-void ChunkedPrefill::check(std::span<const std::int32_t> tokens, std::int32_t first) const {
+void ChunkedPrefill::check(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) const {
     const device::ModelConfig& c = args_.config;
-    if (first < 0 || first > c.max_seq_len || tokens.size() > size(c.max_seq_len - first))
+    const std::int32_t rows = c.max_seq_len - kv_first;
+    if (kv_first < 0 || first < 0 || first > rows || tokens.size() > size(rows - first))
         throw DeviceError(fmt::format("{} tokens from position {} do not fit into the KV cache of {} positions",
-                                      tokens.size(), first, c.max_seq_len));
+                                      tokens.size(), first, rows));
     for (std::size_t i = 0; i < tokens.size(); ++i)
         if (tokens[i] < 0 || tokens[i] >= c.vocab_size)
             throw DeviceError(fmt::format("prompt token {} is {}; the vocabulary has {}", i, tokens[i], c.vocab_size));
     if (device_.resident()) throw DeviceError("prefill needs the kernel parked");
 }
 
-void ChunkedPrefill::run(std::span<const std::int32_t> tokens, std::int32_t first) {
-    check(tokens, first);
+void ChunkedPrefill::run(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) {
+    check(tokens, first, kv_first);
     if (tokens.empty()) return;
     device_.upload(tokens_, tokens.data(), tokens.size_bytes());
     device_.flush_uploads();
     const auto n = static_cast<std::int32_t>(tokens.size());
-    for (std::int32_t done = 0; done < n; done += chunk_) run_chunk(done, std::min(chunk_, n - done), first + done);
+    for (std::int32_t done = 0; done < n; done += chunk_)
+        run_chunk(done, std::min(chunk_, n - done), first + done, kv_first);
     device_.synchronize();
 }
 
 // Enqueues only: nothing here waits for the device, on a GPU.
-void ChunkedPrefill::run_chunk(std::int32_t offset, std::int32_t n_tokens, std::int32_t first) {
+void ChunkedPrefill::run_chunk(std::int32_t offset, std::int32_t n_tokens, std::int32_t first, std::int32_t kv_first) {
     PrefillChunk chunk;
     chunk.model = args_;
+    chunk.model.kv.k += size(kv_first) * size(args_.config.head_dim);
+    chunk.model.kv.v += size(kv_first) * size(args_.config.head_dim);
     chunk.buffers = buffers_;
     chunk.buffers.tokens = tokens_ + offset;
     chunk.n_tokens = n_tokens;

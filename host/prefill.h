@@ -22,9 +22,11 @@ class Prefill {
    public:
     // Only while the kernel is parked: cuBLAS waits for the GPU when it goes.
     virtual ~Prefill() = default;
-    // Writes K and V of positions [first, first + tokens.size()) into args.kv; positions before `first` must be
-    // there. No logits: the last prompt token is fed by the decode kernel. Returns when the work is done.
-    virtual void run(std::span<const std::int32_t> tokens, std::int32_t first) = 0;
+    // Writes K and V of positions [first, first + tokens.size()) into args.kv, where row kv_first holds position 0;
+    // positions before `first` must be there. No logits: the last prompt token is fed by the decode kernel. Returns
+    // when the work is done.
+    virtual void run(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) = 0;
+    void run(std::span<const std::int32_t> tokens, std::int32_t first) { run(tokens, first, 0); }
     // "cuBLAS 13.0", "own GEMM"
     virtual const char* gemm_name() const = 0;
 };
