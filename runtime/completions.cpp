@@ -32,6 +32,7 @@ struct Completions::Job {
     std::uint32_t slot;
     // Tokens whose text is not decided yet: part of a UTF-8 sequence, or perhaps of a stop text.
     std::vector<TokenResult> withheld;
+    std::vector<TokenAlternative> alternatives;  // to the token that comes next
     RequestStatistics statistics;
     bool has_events = false;
     std::uint64_t last_time_ns = 0;  // of an event, continued beyond 48 bits
@@ -164,12 +165,20 @@ void Completions::take(const ring::TokenEvent& event) {
         options_.on_finished();
         return;
     }
-    if (!job.ended) take_token(job, event);
+    if (job.ended) return;
+    if (event.kind == ring::EventKind::kAlternative)
+        job.alternatives.push_back({event.token, event.logprob});
+    else
+        take_token(job, event);
 }
 
 void Completions::take_token(Job& job, const ring::TokenEvent& event) {
     const std::uint64_t step_ns = (event.time_ns - job.last_time_ns) & ring::kTimeMask;
-    TokenResult token{event.token, {}, event.logprob, job.has_events ? job.last_time_ns + step_ns : event.time_ns};
+    TokenResult token{.id = event.token,
+                      .text = {},
+                      .logprob = event.logprob,
+                      .time_ns = job.has_events ? job.last_time_ns + step_ns : event.time_ns,
+                      .alternatives = std::exchange(job.alternatives, {})};
     if (!job.has_events) {
         const auto now = Clock::now();
         job.statistics.time_to_first_token_ms = ms_between(job.run->submitted, now);

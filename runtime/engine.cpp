@@ -31,7 +31,7 @@ std::uint64_t nanoseconds(std::chrono::milliseconds time) {
 }
 
 // Positions of the KV cache.
-std::int32_t context_size(const gguf::File& file, const EngineOptions& options) {
+std::int32_t cache_positions(const gguf::File& file, const EngineOptions& options) {
     if (options.ctx_size < 0)
         throw host::DeviceError(fmt::format("ctx_size is {}: it can't be negative", options.ctx_size));
     const std::int32_t model_context = host::read_config(file, 0).max_seq_len;
@@ -74,7 +74,7 @@ struct Engine::Impl {
         : options(the_options),
           tokenizer(load_tokenizer(file, options)),
           device(std::move(the_device)),
-          model(file, *device, context_size(file, options), options.on_load),
+          model(file, *device, cache_positions(file, options), options.on_load),
           workspace(*device, model.config(), device->plan(model.config(), options.blocks)),
           args(make_args(model, workspace, options)),
           trace(*device, args, options.trace),
@@ -195,6 +195,9 @@ const Tokenizer& Engine::tokenizer() const noexcept {
 const device::ModelConfig& Engine::config() const noexcept {
     return impl_->model.config();
 }
+std::int32_t Engine::context_size() const noexcept {
+    return impl_->model.config().max_seq_len / std::max(impl_->options.parallel, 1);
+}
 const host::DeviceInfo& Engine::device_info() const noexcept {
     return impl_->device->info();
 }
@@ -232,8 +235,7 @@ EngineStatistics Engine::statistics() const {
 }
 
 Trace Engine::trace() {
-    Trace result{.name = fmt::format("{}, {}", impl_->device->info().name, name_of(dispatch())),
-                 .records = {}};
+    Trace result{.name = fmt::format("{}, {}", impl_->device->info().name, name_of(dispatch())), .records = {}};
     const auto read = [&] { result.records = impl_->trace.read(); };
     if (dispatch() == Dispatch::persistent)
         impl_->supervisor->with_parked(read);
@@ -258,6 +260,9 @@ Generation::~Generation() {
 
 std::optional<TokenResult> Generation::next() {
     return state_->next();
+}
+bool Generation::wait_for(std::chrono::milliseconds time) {
+    return state_->wait_for(time);
 }
 void Generation::cancel() {
     state_->cancel();

@@ -25,6 +25,11 @@ std::optional<TokenResult> RequestRun::next() {
     return token;
 }
 
+bool RequestRun::wait_for(std::chrono::milliseconds time) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, time, [&] { return !tokens_.empty() || finished_; });
+}
+
 void RequestRun::cancel() {
     cancelled_ = true;
     if (finished()) return;

@@ -42,6 +42,7 @@ class RequestRun {
 
     // ---- the client's side ----
     std::optional<TokenResult> next();
+    bool wait_for(std::chrono::milliseconds time);
     void cancel();
     // Constant once next() has returned nothing.
     struct End {

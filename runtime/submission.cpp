@@ -140,6 +140,7 @@ ring::DecodeJob Submission::make_job(const RequestRun& run, std::int32_t n_cache
     if (request.score) job.flags |= ring::kJobScore;
     if (request.emit_logits) job.flags |= ring::kJobEmitLogits;
     job.sampling = request.sampling;
+    job.n_alternatives = request.top_logprobs;
     for (const Token token : tokenizer_.end_of_generation()) {
         if (job.n_stop_tokens == ring::kMaxStopTokens) break;
         job.stop_tokens[job.n_stop_tokens++] = token;

@@ -175,7 +175,9 @@ void Supervisor::look_after_leaving() {
         device::DecodeState decode;
         device_.download(&decode, args_.state, sizeof decode);
         wants_room_ = true;
-        room_from_event_ = decode.next_event + 2 - args_.event_capacity;
+        // One token's events: itself, its alternatives and the end of the job.
+        room_from_event_ =
+            decode.next_event + 2 + static_cast<std::uint32_t>(decode.job.n_alternatives) - args_.event_capacity;
     }
 }
 

@@ -1,5 +1,6 @@
 #include "runtime/validate.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 #include <stdexcept>
@@ -43,6 +44,9 @@ void validate(const Request& request, const device::ModelConfig& config, std::in
     require(request.n_cached >= 0 && request.n_cached < n_prompt,
             "n_cached is {}: with a prompt of {} tokens it must lie between 0 and {}", request.n_cached, n_prompt,
             n_prompt - 1);
+    const std::int32_t most = std::min(kMaxTopLogprobs, config.vocab_size);
+    require(request.top_logprobs >= 0 && request.top_logprobs <= most,
+            "top_logprobs is {}: it must lie between 0 and {}", request.top_logprobs, most);
     for (std::size_t i = 0; i < request.stop.size(); ++i) require(!request.stop[i].empty(), "stop[{}] is empty", i);
     require(!request.emit_logits || request.score, "emit_logits is set without score");
     require(!request.emit_logits || n_prompt - request.n_cached <= logits_rows,
