@@ -23,7 +23,7 @@ enum class PrefillOp : std::uint32_t {
 // out[t, r] (+)= sum over c of x[t, c] * w[r, c], for n_tokens rows t.
 struct GemmArgs {
     Tensor w;
-    const void* x = nullptr;  // [n_tokens, w.cols]; FP32 for our own GEMM
+    const void* x = nullptr;  // [n_tokens, w.cols], FP32 or, under `half_inputs`, FP16
     float* out = nullptr;     // [n_tokens] rows, out_stride floats apart
     std::int32_t out_stride = 0;
     std::int32_t n_tokens = 0;
@@ -43,9 +43,10 @@ struct PrefillBuffers {
     float* residual = nullptr;             // [n_tokens, dim]
     // Input of the next GEMM, FP32 or, under `half_inputs`, FP16: [n_tokens, dim | n_heads * head_dim | ffn_dim]
     void* x = nullptr;
-    float* qkv = nullptr;   // [n_tokens, (n_heads + 2 * n_kv_heads) * head_dim]
-    float* gate = nullptr;  // [n_tokens, ffn_dim]
-    float* up = nullptr;    // [n_tokens, ffn_dim]
+    float* qkv = nullptr;         // [n_tokens, (n_heads + 2 * n_kv_heads) * head_dim]
+    float* gate = nullptr;        // [n_tokens, ffn_dim], rows ffn_stride apart
+    float* up = nullptr;          // the same
+    std::int32_t ffn_stride = 0;  // 0: ffn_dim
 };
 
 // Tokens at positions [first, first + n_tokens). Positions before `first` are in the cache.
@@ -54,7 +55,8 @@ struct PrefillChunk {
     PrefillBuffers buffers;
     std::int32_t n_tokens = 0;
     std::int32_t first = 0;
-    bool half_inputs = false;  // x is FP16, for a GEMM that takes it so
+    bool half_inputs = false;   // x is FP16, for a GEMM that takes it so; the CPU's and the portable one do not
+    bool tensor_cores = false;  // with half_inputs: the steps may use FP16 matrix instructions; q then goes by x
 };
 
 namespace cpu {
@@ -74,6 +76,8 @@ namespace cuda {
 int launch_prefill(const PrefillChunk& chunk, const PrefillStep& step, void* stream);
 // Loads the kernels, so that no later launch does.
 int prepare_prefill();
+// Whether the current GPU and this build's code for it have what `tensor_cores` asks for.
+bool has_tensor_cores();
 
 }  // namespace cuda
 

@@ -26,10 +26,37 @@ std::size_t size(std::int32_t n) {
     return static_cast<std::size_t>(n);
 }
 
-// Floats per token of the widest GEMM input.
+// Columns of the widest GEMM input.
 std::size_t input_width(const device::ModelConfig& c) {
     return size(std::max({c.dim, c.n_heads * c.head_dim, c.ffn_dim}));
 }
+
+// The number of tokens that cuBLAS is asked for instead of `n_tokens`: what is behind the last one costs little and is
+// never read, and few sizes mean few of its kernels, which are loaded beforehand.
+std::int32_t padded(std::int32_t n_tokens) {
+    const std::int32_t step = n_tokens <= 64 ? 32 : n_tokens <= 512 ? 64 : n_tokens <= 2048 ? 128 : 256;
+    return (n_tokens + step - 1) / step * step;
+}
+
+// Where in one allocation the buffers of a chunk lie, in bytes from its start.
+struct Scratch {
+    std::size_t bytes = 0;
+    std::size_t residual, x, qkv, gate;
+
+    // Buffers of padded(chunk) tokens; x of `input_bytes` per value.
+    Scratch(const device::ModelConfig& c, std::int32_t chunk, std::size_t input_bytes) {
+        const std::size_t n = size(padded(chunk));
+        const auto reserve = [&](std::size_t count, std::size_t value_bytes) {
+            const std::size_t at = bytes;
+            bytes += (count * value_bytes + kAlignment - 1) / kAlignment * kAlignment;
+            return at;
+        };
+        residual = reserve(n * size(c.dim), sizeof(float));
+        x = reserve(n * input_width(c), input_bytes);
+        qkv = reserve(n * size((c.n_heads + 2 * c.n_kv_heads) * c.head_dim), sizeof(float));
+        gate = reserve(n * 2 * size(c.ffn_dim), sizeof(float));
+    }
+};
 
 // cuBLAS multiplies FP16 by FP16; activations rounded to BF16's eight bits would lose too much.
 bool all_half(const std::vector<LayerWeights>& layers) {
@@ -48,7 +75,15 @@ class ChunkedPrefill final : public Prefill {
     const char* gemm_name() const override { return gemm_name_.c_str(); }
 
    private:
+    // Leaves none, and warns, if there is none that works.
     void open_cublas(const std::function<void(const std::string&)>& on_warning);
+    void close_cublas();
+    // Runs every product that there can be once, so that cuBLAS loads its kernels now.
+    void warm_up();
+    std::vector<PrefillStep> steps_of(const PrefillBuffers& buffers, std::int32_t n_tokens) const {
+        return prefill_steps(args_.config, layers_, buffers, n_tokens);
+    }
+    void multiply(const device::GemmArgs& g);
     void check(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) const;
     void run_chunk(std::int32_t offset, std::int32_t n_tokens, std::int32_t first, std::int32_t kv_first);
 
@@ -56,7 +91,9 @@ class ChunkedPrefill final : public Prefill {
     device::KernelArgs args_;
     std::int32_t chunk_;
     std::vector<LayerWeights> layers_;
-    std::int32_t* tokens_ = nullptr;  // [max_seq_len]
+    std::function<void(const PrefillStep*)> on_step_;
+    bool tensor_cores_ = false;
+    std::int32_t* tokens_ = nullptr;  // [max_seq_len], pinned: read in place, which saves a copy and a wait for it
     PrefillBuffers buffers_;
     void* memory_ = nullptr;
     void* cublas_workspace_ = nullptr;
@@ -65,39 +102,32 @@ class ChunkedPrefill final : public Prefill {
 };
 
 ChunkedPrefill::ChunkedPrefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options)
-    : device_(device), args_(args), chunk_(std::min(options.chunk, args.config.max_seq_len)) {
+    : device_(device),
+      args_(args),
+      chunk_(std::min(options.chunk, args.config.max_seq_len)),
+      on_step_(options.on_step) {
     const device::ModelConfig& c = args.config;
     if (options.chunk < 1) throw DeviceError(fmt::format("a prefill chunk of {} tokens; at least 1", options.chunk));
 
-    std::size_t bytes = 0;
-    const auto reserve = [&](std::size_t count) {
-        const std::size_t at = bytes;
-        bytes += (count * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment;
-        return at;
-    };
-    const std::size_t tokens = reserve(size(c.max_seq_len));
-    const std::size_t residual = reserve(size(chunk_) * size(c.dim));
-    const std::size_t x = reserve(size(chunk_) * input_width(c));
-    const std::size_t qkv = reserve(size(chunk_) * size((c.n_heads + 2 * c.n_kv_heads) * c.head_dim));
-    const std::size_t gate = reserve(size(chunk_) * size(c.ffn_dim));
-    const std::size_t up = reserve(size(chunk_) * size(c.ffn_dim));
-    memory_ = device.allocate(bytes);
-    const auto at = [&](std::size_t offset) { return static_cast<std::byte*>(memory_) + offset; };
-    tokens_ = reinterpret_cast<std::int32_t*>(at(tokens));
-    buffers_.residual = reinterpret_cast<float*>(at(residual));
-    buffers_.x = at(x);
-    buffers_.qkv = reinterpret_cast<float*>(at(qkv));
-    buffers_.gate = reinterpret_cast<float*>(at(gate));
-    buffers_.up = reinterpret_cast<float*>(at(up));
-
     layers_.resize(size(c.n_layers));
     device.download(layers_.data(), args.weights.layers, layers_.size() * sizeof(LayerWeights));
+    tensor_cores_ = options.use_tensor_cores && device.info().is_cuda && device::cuda::has_tensor_cores();
+    const Scratch scratch(c, chunk_, tensor_cores_ ? sizeof(std::uint16_t) : sizeof(float));
+    memory_ = device.allocate(scratch.bytes);
+    const auto at = [&](std::size_t offset) { return static_cast<std::byte*>(memory_) + offset; };
+    buffers_.residual = reinterpret_cast<float*>(at(scratch.residual));
+    buffers_.x = at(scratch.x);
+    buffers_.qkv = reinterpret_cast<float*>(at(scratch.qkv));
+    buffers_.gate = reinterpret_cast<float*>(at(scratch.gate));
+    buffers_.up = buffers_.gate + c.ffn_dim;
+    buffers_.ffn_stride = 2 * c.ffn_dim;
+    tokens_ = static_cast<std::int32_t*>(device.allocate_pinned(size(c.max_seq_len) * sizeof(std::int32_t)));
     if (options.use_cublas && device.info().is_cuda) open_cublas(options.on_warning);
 }
 
 ChunkedPrefill::~ChunkedPrefill() {
-    cublas_.reset();
-    if (cublas_workspace_ != nullptr) device_.release(cublas_workspace_);
+    close_cublas();
+    device_.release_pinned(tokens_);
     device_.release(memory_);
 }
 
@@ -110,12 +140,39 @@ void ChunkedPrefill::open_cublas(const std::function<void(const std::string&)>& 
     try {
         cublas_ = std::make_unique<Cublas>(Cublas::candidates(VIGIL_CUBLAS_MAJOR), device_.launch_stream(),
                                            cublas_workspace_, Cublas::kWorkspaceBytes);
+        warm_up();
         gemm_name_ = fmt::format("cuBLAS {}", cublas_->version());
     } catch (const CublasError& e) {
         if (on_warning) on_warning(fmt::format("{}; prefill runs vigil's own GEMM, which is slower", e.what()));
-        device_.release(cublas_workspace_);
-        cublas_workspace_ = nullptr;
+        close_cublas();
     }
+}
+
+void ChunkedPrefill::close_cublas() {
+    cublas_.reset();
+    if (cublas_workspace_ != nullptr) device_.release(cublas_workspace_);
+    cublas_workspace_ = nullptr;
+}
+
+void ChunkedPrefill::warm_up() {
+    std::vector<device::GemmArgs> products;
+    for (const PrefillStep& step : steps_of(buffers_, 0)) {
+        const auto same = [&](const device::GemmArgs& g) {
+            return g.w.rows == step.gemm.w.rows && g.w.cols == step.gemm.w.cols && g.add == step.gemm.add;
+        };
+        if (step.op == PrefillOp::kGemm && std::ranges::none_of(products, same)) products.push_back(step.gemm);
+    }
+    for (std::int32_t n = 1; n <= chunk_; n = padded(n) + 1)
+        for (device::GemmArgs& g : products) {
+            g.n_tokens = n;
+            multiply(g);
+        }
+    device_.synchronize();
+}
+
+// Rows of `out` behind the last token are written too: the buffers have room for them.
+void ChunkedPrefill::multiply(const device::GemmArgs& g) {
+    cublas_->multiply(g.w.data, g.w.rows, g.w.cols, g.x, padded(g.n_tokens), g.out, g.out_stride, g.add);
 }
 
 void ChunkedPrefill::check(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) const {
@@ -133,8 +190,7 @@ void ChunkedPrefill::check(std::span<const std::int32_t> tokens, std::int32_t fi
 void ChunkedPrefill::run(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) {
     check(tokens, first, kv_first);
     if (tokens.empty()) return;
-    device_.upload(tokens_, tokens.data(), tokens.size_bytes());
-    device_.flush_uploads();
+    std::ranges::copy(tokens, tokens_);
     const auto n = static_cast<std::int32_t>(tokens.size());
     for (std::int32_t done = 0; done < n; done += chunk_)
         run_chunk(done, std::min(chunk_, n - done), first + done, kv_first);
@@ -151,22 +207,33 @@ void ChunkedPrefill::run_chunk(std::int32_t offset, std::int32_t n_tokens, std::
     chunk.buffers.tokens = tokens_ + offset;
     chunk.n_tokens = n_tokens;
     chunk.first = first;
-    chunk.half_inputs = cublas_ != nullptr;
-    const std::vector<PrefillStep> steps = prefill_steps(args_.config, layers_, chunk.buffers, n_tokens);
-    if (cublas_ == nullptr) {
+    chunk.half_inputs = tensor_cores_ || cublas_ != nullptr;
+    chunk.tensor_cores = tensor_cores_;
+    const std::vector<PrefillStep> steps = steps_of(chunk.buffers, n_tokens);
+    if (cublas_ == nullptr && !on_step_) {
         device_.run_prefill(chunk, steps);
         return;
     }
     for (const PrefillStep& step : steps) {
-        const device::GemmArgs& g = step.gemm;
-        if (step.op == PrefillOp::kGemm)
-            cublas_->multiply(g.w.data, g.w.rows, g.w.cols, g.x, g.n_tokens, g.out, g.out_stride, g.add);
+        if (on_step_) on_step_(&step);
+        if (step.op == PrefillOp::kGemm && cublas_ != nullptr)
+            multiply(step.gemm);
         else
             device_.run_prefill(chunk, {&step, 1});
     }
+    if (on_step_) on_step_(nullptr);
 }
 
 }  // namespace
+
+std::int32_t prefill_chunk(const Device& device, const device::ModelConfig& config) {
+    constexpr std::int32_t kLeast = 512;
+    constexpr std::int32_t kMost = 4096;
+    if (!device.info().is_cuda) return kLeast;
+    std::int32_t chunk = kMost;
+    while (chunk > kLeast && Scratch(config, chunk, sizeof(float)).bytes > device.info().free_bytes / 8) chunk /= 2;
+    return chunk;
+}
 
 std::unique_ptr<Prefill> make_prefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options) {
     return std::make_unique<ChunkedPrefill>(device, args, options);

@@ -16,7 +16,15 @@ struct PrefillOptions {
     bool use_cublas = true;                                   // false, or no cuBLAS to be found: our own GEMM
     std::int32_t chunk = 512;                                 // tokens per pass over the weights
     std::function<void(const std::string&)> on_warning = {};  // cuBLAS can't be used, and why
+    // On a GPU that has them, FP16 inputs for our own GEMM and attention; false: FP32, the reference for both.
+    bool use_tensor_cores = true;
+    // Called before each step is enqueued, and once after the last of a chunk with null: for measurements.
+    std::function<void(const device::PrefillStep*)> on_step = {};
 };
+
+// The chunk that suits `device`: as many tokens as keep a GPU's multiprocessors busy and whose scratch takes no more
+// than an eighth of the memory that is free now.
+std::int32_t prefill_chunk(const Device& device, const device::ModelConfig& config);
 
 class Prefill {
    public:

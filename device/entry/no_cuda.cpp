@@ -33,6 +33,9 @@ int launch_prefill(const PrefillChunk&, const PrefillStep&, void*) {
 int prepare_prefill() {
     return kNoDevice;
 }
+bool has_tensor_cores() {
+    return false;
+}
 int launch_read(const void*, std::size_t, std::int32_t, std::uint32_t*, std::int32_t, void*) {
     return kNoDevice;
 }

@@ -1,7 +1,8 @@
-// The prefill steps as CUDA kernels, portable form: one per operation.
+// The prefill steps as CUDA kernels: one per operation in portable form, and the choice between these and sm_80's.
 #include <cuda_runtime.h>
 
 #include "device/prefill/gemm_cuda.cuh"
+#include "device/prefill/sm80/launch.h"
 #include "device/prefill/steps.cuh"
 #include "device/prefill/tile_cuda.cuh"
 
@@ -59,6 +60,7 @@ namespace cuda {
 
 int launch_prefill(const PrefillChunk& chunk, const PrefillStep& step, void* stream) {
     auto* const s = static_cast<cudaStream_t>(stream);
+    if (chunk.tensor_cores && sm80::has_step(chunk, step)) return sm80::launch(chunk, step, s);
     switch (step.op) {
         case PrefillOp::kEmbed:
             return launch<PrefillOp::kEmbed>(chunk, step, s);
@@ -81,7 +83,11 @@ int prepare_prefill() {
          {load<PrefillOp::kEmbed>(), load<PrefillOp::kNorm>(), load<PrefillOp::kGemm>(), load<PrefillOp::kRopeAppend>(),
           load<PrefillOp::kAttention>(), load<PrefillOp::kSwiglu>()})
         if (error != cudaSuccess) return error;
-    return cudaSuccess;
+    return sm80::supported() ? sm80::prepare() : cudaSuccess;
+}
+
+bool has_tensor_cores() {
+    return sm80::supported();
 }
 
 }  // namespace cuda

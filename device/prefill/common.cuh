@@ -18,6 +18,18 @@ VIGIL_DEVICE std::size_t row_offset(int row, int stride) {
     return static_cast<std::size_t>(row) * static_cast<std::size_t>(stride);
 }
 
+// Floats between a row of gate or up and the next.
+VIGIL_DEVICE int ffn_stride(const PrefillChunk& c) {
+    return c.buffers.ffn_stride != 0 ? c.buffers.ffn_stride : c.model.config.ffn_dim;
+}
+
+// Index of the first value of a head's K or V in the cache.
+VIGIL_DEVICE std::size_t cache_offset(const PrefillChunk& c, int layer, int kv_head) {
+    const ModelConfig& config = c.model.config;
+    return row_offset(layer * config.n_kv_heads + kv_head, config.max_seq_len) *
+           static_cast<std::size_t>(config.head_dim);
+}
+
 // The largest finite FP16: what lies beyond is clamped, since one infinity would spoil all later positions.
 constexpr float kMaxHalf = 65504.0f;
 

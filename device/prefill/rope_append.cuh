@@ -55,9 +55,7 @@ VIGIL_DEVICE void rope_append_chunk(M& m, const PrefillChunk& c, int layer) {
         rotate_by_table(m, config, k, config.n_kv_heads, table);
         m.team.sync();
         for (int i = m.team.thread(); i < n_kv; i += m.team.n_threads()) {
-            const int head = layer * config.n_kv_heads + i / config.head_dim;
-            const std::size_t at = (row_offset(head, config.max_seq_len) + static_cast<std::size_t>(position)) *
-                                       static_cast<std::size_t>(config.head_dim) +
+            const std::size_t at = cache_offset(c, layer, i / config.head_dim) + row_offset(position, config.head_dim) +
                                    static_cast<std::size_t>(i % config.head_dim);
             c.model.kv.k[at] = to_half(m.team, k[i]);
             c.model.kv.v[at] = to_half(m.team, v[i]);

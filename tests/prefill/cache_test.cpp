@@ -45,6 +45,19 @@ struct Cache {
     bool operator==(const Cache&) const = default;
 };
 
+// The arithmetic of our own GEMM and attention: FP32, or FP16 inputs on tensor cores.
+enum class Inputs { single, half };
+
+// What the device under test can do; the same steps take the place of both where it has no tensor cores.
+std::vector<Inputs> all_inputs() {
+    if (test_device().info().is_cuda) return {Inputs::single, Inputs::half};
+    return {Inputs::single};
+}
+
+PrefillOptions own(Inputs inputs, int chunk) {
+    return {.use_cublas = false, .chunk = chunk, .use_tensor_cores = inputs == Inputs::half};
+}
+
 // A model on the device under test.
 class Subject {
    public:
@@ -64,9 +77,9 @@ class Subject {
     }
 
     // The cache after prefill of `tokens`, by our own GEMM; untouched places hold kUnwritten.
-    Cache prefill(std::span<const std::int32_t> tokens, int chunk) {
+    Cache prefill(std::span<const std::int32_t> tokens, int chunk, Inputs inputs = Inputs::single) {
         clear();
-        make({.use_cublas = false, .chunk = chunk})->run(tokens, 0);
+        make(own(inputs, chunk))->run(tokens, 0);
         return cache();
     }
     void clear() { harness_.write_cache(empty_, empty_); }
@@ -111,9 +124,13 @@ struct Difference {
 // Half a unit in the last place of an FP16 value four times the RMS, both sides rounded, is 2e-3.
 constexpr double kWorstTolerance = 4e-3;
 constexpr double kRmsTolerance = 5e-4;
+// Each input of a product rounded to FP16's eleven bits adds up to this over a few layers.
+constexpr double kHalfInputsRmsTolerance = 2e-3;
+constexpr double kHalfInputsWorstTolerance = 2e-2;
 
 void check_same(const Subject& s, const Cache& got, int n,
-                const std::function<double(bool is_key, int layer, int kv_head, int position, int column)>& expected) {
+                const std::function<double(bool is_key, int layer, int kv_head, int position, int column)>& expected,
+                Inputs inputs = Inputs::single) {
     const auto& c = s.config();
     for (int layer = 0; layer < c.n_layers; ++layer)
         for (const bool is_key : {true, false}) {
@@ -128,20 +145,26 @@ void check_same(const Subject& s, const Cache& got, int n,
                     }
             CAPTURE(layer);
             CAPTURE(is_key);
-            CHECK(difference.rms() < kRmsTolerance);
-            CHECK(difference.worst(static_cast<std::size_t>(c.n_kv_heads) * n * c.head_dim) < kWorstTolerance);
+            const bool halves = inputs == Inputs::half;
+            CHECK(difference.rms() < (halves ? kHalfInputsRmsTolerance : kRmsTolerance));
+            CHECK(difference.worst(static_cast<std::size_t>(c.n_kv_heads) * n * c.head_dim) <
+                  (halves ? kHalfInputsWorstTolerance : kWorstTolerance));
         }
 }
 
-void check_against_oracle(Subject& s, int n, const Cache& got) {
+void check_against_oracle(Subject& s, int n, int chunk) {
     vigil::reference::Oracle oracle(s.file(), {.weights_as_stored = true, .half_kv = true});
     const auto tokens = prompt(n, s.config().vocab_size);
     std::vector<std::vector<vigil::reference::LayerTrace>> traces;
     for (const std::int32_t token : tokens) traces.push_back(oracle.forward(token, false).layers);
-    check_same(s, got, n, [&](bool is_key, int layer, int head, int position, int i) {
+    const auto expected = [&](bool is_key, int layer, int head, int position, int i) {
         const auto& trace = traces[static_cast<std::size_t>(position)][static_cast<std::size_t>(layer)];
         return (is_key ? trace.k : trace.v)[static_cast<std::size_t>(head * s.config().head_dim + i)];
-    });
+    };
+    for (const Inputs inputs : all_inputs()) {
+        CAPTURE(inputs == Inputs::half);
+        check_same(s, s.prefill(tokens, chunk, inputs), n, expected, inputs);
+    }
 }
 
 ModelSpec spec_of(const std::string& architecture, std::uint32_t head_dim, std::uint32_t n_heads,
@@ -162,7 +185,7 @@ TEST_CASE("keys and values agree with the oracle for every architecture") {
     for (const std::string architecture : {"llama", "qwen2", "qwen3"}) {
         CAPTURE(architecture);
         Subject s(spec_of(architecture, 64, 4, 2));
-        check_against_oracle(s, 37, s.prefill(prompt(37), 16));
+        check_against_oracle(s, 37, 16);
     }
 }
 
@@ -175,20 +198,20 @@ TEST_CASE("keys and values agree with the oracle for every head size and groupin
         CAPTURE(head_dim);
         CAPTURE(n_heads);
         Subject s(spec_of("llama", head_dim, n_heads, n_kv_heads));
-        check_against_oracle(s, 75, s.prefill(prompt(75), 40));
+        check_against_oracle(s, 75, 40);
     }
 }
 
 TEST_CASE("keys and values agree with the oracle over several tiles of keys") {
     Subject s(spec_of("qwen3", 64, 4, 1));
-    check_against_oracle(s, 200, s.prefill(prompt(200), 512));
+    check_against_oracle(s, 200, 512);
 }
 
 TEST_CASE("keys and values agree with the oracle for BF16 and quantised files") {
     for (const std::string type : {"BF16", "Q4_0"}) {
         CAPTURE(type);
         Subject s(spec_of("llama", 64, 4, 2, type));
-        check_against_oracle(s, 20, s.prefill(prompt(20), 16));
+        check_against_oracle(s, 20, 16);
     }
 }
 
@@ -199,7 +222,7 @@ TEST_CASE("angles are right far from the beginning") {
     const auto file = vigil::gguf::File::open(model.path());
     Harness harness(file, test_device(), {.max_seq_len = 4096});
     const auto tokens = prompt(4001);
-    vigil::host::make_prefill(test_device(), harness.args(), {.use_cublas = false})->run(tokens, 0);
+    vigil::host::make_prefill(test_device(), harness.args(), own(Inputs::single, 512))->run(tokens, 0);
     vigil::reference::Oracle oracle(file, {.weights_as_stored = true, .half_kv = true});
     // One layer's keys depend on nothing before them but the position.
     const auto& c = harness.config();
@@ -217,14 +240,16 @@ TEST_CASE("angles are right far from the beginning") {
     CHECK(difference.rms() < kRmsTolerance);
 }
 
-TEST_CASE("a prompt of any length gives the same bits however it is cut into chunks") {
+namespace {
+
+void check_chunks(Inputs inputs) {
     constexpr int kChunk = 16;
     Subject s(spec_of("llama", 64, 4, 2));
     const auto longest = prompt(3 * kChunk + 5);
-    const Cache whole = s.prefill(longest, 512);
+    const Cache whole = s.prefill(longest, 512, inputs);
     for (const int n : {1, 2, kChunk - 1, kChunk, kChunk + 1, 3 * kChunk + 5}) {
         CAPTURE(n);
-        const Cache cut = s.prefill(std::span(longest).first(static_cast<std::size_t>(n)), kChunk);
+        const Cache cut = s.prefill(std::span(longest).first(static_cast<std::size_t>(n)), kChunk, inputs);
         const auto& c = s.config();
         for (int layer = 0; layer < c.n_layers; ++layer)
             for (int head = 0; head < c.n_kv_heads; ++head) {
@@ -245,18 +270,49 @@ TEST_CASE("a prompt of any length gives the same bits however it is cut into chu
     }
 }
 
+}  // namespace
+
+TEST_CASE("a prompt of any length gives the same bits however it is cut into chunks") {
+    for (const Inputs inputs : all_inputs()) {
+        CAPTURE(inputs == Inputs::half);
+        check_chunks(inputs);
+    }
+}
+
 TEST_CASE("a prompt continued at a later position gives the bits of one in one go") {
     Subject s(spec_of("qwen3", 64, 4, 2));
     const auto tokens = prompt(90);
-    const Cache whole = s.prefill(tokens, 512);
-    for (const int first : {1, 20, 64, 89}) {
-        CAPTURE(first);
-        s.clear();
-        const auto prefill = s.make({.use_cublas = false, .chunk = 32});
-        prefill->run(std::span(tokens).first(static_cast<std::size_t>(first)), 0);
-        prefill->run(std::span(tokens).subspan(static_cast<std::size_t>(first)), first);
-        CHECK(s.cache() == whole);
+    for (const Inputs inputs : all_inputs()) {
+        CAPTURE(inputs == Inputs::half);
+        const Cache whole = s.prefill(tokens, 512, inputs);
+        for (const int first : {1, 20, 64, 89}) {
+            CAPTURE(first);
+            s.clear();
+            const auto prefill = s.make(own(inputs, 32));
+            prefill->run(std::span(tokens).first(static_cast<std::size_t>(first)), 0);
+            prefill->run(std::span(tokens).subspan(static_cast<std::size_t>(first)), first);
+            CHECK(s.cache() == whole);
+        }
     }
+}
+
+TEST_CASE("a long prompt has the same bits in large and in small tiles of queries") {
+    // 2,000 tokens fill a GPU with the large ones, pieces of 64 do not.
+    ModelSpec spec = spec_of("llama", 128, 16, 4);
+    const TemporaryModel model(spec);
+    const auto file = vigil::gguf::File::open(model.path());
+    Harness harness(file, test_device(), {.max_seq_len = 2048});
+    if (!test_device().info().is_cuda) {
+        MESSAGE("tiles of two sizes are a matter of GPUs");
+        return;
+    }
+    const auto tokens = prompt(2000);
+    std::vector<Cache> caches;
+    for (const int chunk : {2048, 64}) {
+        vigil::host::make_prefill(test_device(), harness.args(), own(Inputs::half, chunk))->run(tokens, 0);
+        caches.push_back({harness.read_keys(), harness.read_values()});
+    }
+    CHECK(caches[0] == caches[1]);
 }
 
 TEST_CASE("the bits do not depend on the number of blocks") {

@@ -67,14 +67,24 @@ struct Product {
 constexpr int kStridePadding = 3;
 constexpr float kUntouched = -77.0f;
 
-// out (+)= x · wᵀ by the step under test, judged against double.
-Product multiply(TensorFormat format, int n_tokens, int rows, int cols, bool add, int n_blocks = 2) {
+bool has_tensor_cores() {
+    return test_device().info().is_cuda && vigil::device::cuda::has_tensor_cores();
+}
+
+// out (+)= x · wᵀ by the step under test, judged against double; x in FP16 on tensor cores if `half_inputs`.
+Product multiply(TensorFormat format, int n_tokens, int rows, int cols, bool add, int n_blocks = 2,
+                 bool half_inputs = false) {
     const auto encode = format == TensorFormat::kF16 ? vigil::gguf::float_to_half : vigil::gguf::float_to_bfloat16;
     const auto decode = format == TensorFormat::kF16 ? half_to_float : vigil::gguf::bfloat16_to_float;
     const auto size = [](int a, int b) { return static_cast<std::size_t>(a) * static_cast<std::size_t>(b); };
     std::vector<std::uint16_t> weights;
     for (const float v : random_floats(size(rows, cols), 1)) weights.push_back(encode(v));
-    const std::vector<float> inputs = random_floats(size(n_tokens, cols), 2);
+    std::vector<float> inputs = random_floats(size(n_tokens, cols), 2);
+    std::vector<std::uint16_t> halves;
+    for (float& v : inputs) {
+        halves.push_back(vigil::gguf::float_to_half(v));
+        if (half_inputs) v = half_to_float(halves.back());
+    }
     const int stride = rows + kStridePadding;
     std::vector<float> before = random_floats(size(n_tokens, stride), 3, 10.0f);
     for (int t = 0; t < n_tokens; ++t)
@@ -82,17 +92,19 @@ Product multiply(TensorFormat format, int n_tokens, int rows, int cols, bool add
 
     const DeviceArray w(weights);
     const DeviceArray x(inputs);
+    const DeviceArray half_x(halves);
     const DeviceArray out(before);
     PrefillStep step;
     step.op = PrefillOp::kGemm;
     step.gemm = {.w = {.data = w.get(), .format = format, .rows = rows, .cols = cols},
-                 .x = x.get(),
+                 .x = half_inputs ? static_cast<const void*>(half_x.get()) : x.get(),
                  .out = out.get(),
                  .out_stride = stride,
                  .n_tokens = n_tokens,
                  .add = add};
     PrefillChunk chunk;
     chunk.model.config.head_dim = 64;
+    chunk.half_inputs = chunk.tensor_cores = half_inputs;
     run(chunk, step, n_blocks);
 
     Product product{out.read()};
@@ -158,6 +170,27 @@ TEST_CASE("a GEMM takes more tokens than a tile holds") {
 
 TEST_CASE("a GEMM reads BF16 weights") {
     CHECK(multiply(TensorFormat::kBF16, 65, 63, 576, false).worst < kProductTolerance);
+}
+
+TEST_CASE("a GEMM on tensor cores agrees with a product in double and touches nothing beside it") {
+    if (!has_tensor_cores()) {
+        MESSAGE("the device under test has no tensor cores");
+        return;
+    }
+    REQUIRE(vigil::device::cuda::prepare_prefill() == 0);
+    for (const TensorFormat format : {TensorFormat::kF16, TensorFormat::kBF16})
+        for (const bool add : {false, true})
+            for (const int n_tokens : {1, 64, 65, 300})
+                for (const int rows : {1, 63, 576})
+                    for (const int cols : {8, 24, 264, 1536}) {
+                        CAPTURE(n_tokens);
+                        CAPTURE(rows);
+                        CAPTURE(cols);
+                        CHECK(multiply(format, n_tokens, rows, cols, add, 1, true).worst < kProductTolerance);
+                    }
+    // Enough for the large tiles.
+    for (const TensorFormat format : {TensorFormat::kF16, TensorFormat::kBF16})
+        CHECK(multiply(format, 300, 9001, 264, true, 1, true).worst < kProductTolerance);
 }
 
 TEST_CASE("a GEMM adds to what is there when told to") {

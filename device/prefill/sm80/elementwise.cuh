@@ -1,0 +1,126 @@
+// What stands between the products of a chunk whose inputs are FP16: norm, what happens to heads, SwiGLU. The same
+// arithmetic as the portable steps in wider loads; each element is read and written once.
+#pragma once
+
+#include "device/phases/rope.cuh"
+#include "device/phases/swiglu.cuh"
+#include "device/prefill/common.cuh"
+#include "device/prefill/sm80/mma.cuh"
+
+namespace vigil::device::sm80 {
+
+constexpr int kElementwiseThreads = 256;
+
+// x[t, i] = residual[t, i] / sqrt(mean(residual[t]²) + eps) * norm[i]; a block per token.
+template <class M>
+VIGIL_DEVICE void norm_token(M& m, const PrefillChunk& c, const float* norm) {
+    const int dim = c.model.config.dim;
+    const auto* row = reinterpret_cast<const float4*>(c.buffers.residual + row_offset(m.team.block(), dim));
+    auto* x = reinterpret_cast<uint2*>(static_cast<std::uint16_t*>(c.buffers.x) + row_offset(m.team.block(), dim));
+    const auto* weight = reinterpret_cast<const float4*>(norm);
+    float sum = 0.0f;
+    for (int i = m.team.thread(); i < dim / 4; i += m.team.n_threads()) {
+        const float4 v = row[i];
+        sum = fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum))));
+    }
+    const float scale = 1.0f / sqrtf(block_sum(m, sum) / static_cast<float>(dim) + c.model.config.norm_eps);
+    for (int i = m.team.thread(); i < dim / 4; i += m.team.n_threads()) {
+        const float4 v = row[i];
+        const float4 w = __ldg(weight + i);
+        x[i] = make_uint2(pack_clamped(v.x * scale * w.x, v.y * scale * w.y),
+                          pack_clamped(v.z * scale * w.z, v.w * scale * w.w));
+    }
+}
+
+// One head of one token: bias, RMSNorm over the head if `norm` is there, rotation by `table` [rotary_dim / 2][sine,
+// cosine] if it is, to FP16. A warp; `row` is its own shared memory [head_dim].
+template <class M>
+VIGIL_DEVICE void finish_head(const M& m, const ModelConfig& config, const float* head, const float* bias,
+                              const float* norm, const float* table, float* row, std::uint16_t* out) {
+    const int head_dim = config.head_dim;
+    float sum = 0.0f;
+    for (int i = m.team.lane(); i < head_dim; i += 32) {
+        const float v = bias != nullptr ? head[i] + bias[i] : head[i];
+        row[i] = v;
+        sum = fmaf(v, v, sum);
+    }
+    if (norm != nullptr) {
+        const float scale = 1.0f / sqrtf(m.team.lane_sum(sum) / static_cast<float>(head_dim) + config.norm_eps);
+        for (int i = m.team.lane(); i < head_dim; i += 32) row[i] = row[i] * scale * norm[i];
+    }
+    m.team.sync_warp();
+    const int pairs = table != nullptr ? config.rotary_dim / 2 : 0;
+    const auto rotated = [&](int i) {
+        if (i >= 2 * pairs) return row[i];
+        const bool interleaved = config.rope_kind == RopeKind::kInterleaved;
+        const int pair = interleaved ? i / 2 : i % pairs;
+        float first = row[interleaved ? 2 * pair : pair];
+        float second = row[interleaved ? 2 * pair + 1 : pair + pairs];
+        rotate_pair(first, second, table[2 * pair], table[2 * pair + 1]);
+        return (interleaved ? i % 2 == 0 : i < pairs) ? first : second;
+    };
+    for (int i = 2 * m.team.lane(); i < head_dim; i += 64)
+        *reinterpret_cast<std::uint32_t*>(out + i) = pack_halves(rotated(i), rotated(i + 1));
+    m.team.sync_warp();
+}
+
+// Biases, QK-norm and RoPE of one token's heads; q goes to x as FP16, K and V to the cache. A block per token, a warp
+// per head. `area` is shared memory: the table of angles, then a row per warp.
+template <class M>
+VIGIL_DEVICE void finish_token_heads(M& m, const PrefillChunk& c, int layer, float* area) {
+    const ModelConfig& config = c.model.config;
+    const LayerWeights& w = c.model.weights.layers[layer];
+    const int token = m.team.block();
+    const int position = c.first + token;
+    const int n_q = config.n_heads;
+    const int n_kv = config.n_kv_heads;
+    const int head_dim = config.head_dim;
+    float* table = area;
+    float* row = area + config.rotary_dim + m.team.warp() * head_dim;
+    for (int pair = m.team.thread(); pair < config.rotary_dim / 2; pair += m.team.n_threads())
+        rope_angle(m, c.model, position, pair, &table[2 * pair], &table[2 * pair + 1]);
+    m.team.sync();
+    const float* qkv = c.buffers.qkv + row_offset(token, qkv_rows(config));
+    auto* x = static_cast<std::uint16_t*>(c.buffers.x) + row_offset(token, head_rows(config));
+    // The last layer's q is never used, and its part of qkv need not be there.
+    const bool needs_q = layer + 1 < config.n_layers;
+    for (int h = (needs_q ? 0 : n_q) + m.team.warp(); h < n_q + 2 * n_kv; h += m.team.n_warps()) {
+        const float* head = qkv + h * head_dim;
+        const auto bias = [&](const float* all, int i) { return all != nullptr ? all + i * head_dim : nullptr; };
+        const auto place = [&](int kv_head) {
+            return cache_offset(c, layer, kv_head) + row_offset(position, head_dim);
+        };
+        if (h < n_q)
+            finish_head(m, config, head, bias(w.bq, h), w.q_norm, table, row, x + h * head_dim);
+        else if (h < n_q + n_kv)
+            finish_head(m, config, head, bias(w.bk, h - n_q), w.k_norm, table, row, c.model.kv.k + place(h - n_q));
+        else
+            finish_head(m, config, head, bias(w.bv, h - n_q - n_kv), nullptr, nullptr, row,
+                        c.model.kv.v + place(h - n_q - n_kv));
+    }
+}
+
+// x[t, i] = silu(gate[t, i]) * up[t, i]; a block per token and run of 8 * kElementwiseThreads elements.
+template <class M>
+VIGIL_DEVICE void swiglu_run(const M& m, const PrefillChunk& c) {
+    const int ffn_dim = c.model.config.ffn_dim;
+    const int runs = (ffn_dim / 8 + kElementwiseThreads - 1) / kElementwiseThreads;
+    const int token = m.team.block() / runs;
+    const int i = 8 * (m.team.block() % runs * kElementwiseThreads + m.team.thread());
+    if (i >= ffn_dim) return;
+    const std::size_t at = row_offset(token, ffn_stride(c)) + static_cast<std::size_t>(i);
+    const auto* gate = reinterpret_cast<const float4*>(c.buffers.gate + at);
+    const auto* up = reinterpret_cast<const float4*>(c.buffers.up + at);
+    const float4 g[2] = {gate[0], gate[1]};
+    const float4 u[2] = {up[0], up[1]};
+    std::uint32_t packed[4];
+    VIGIL_UNROLL
+    for (int j = 0; j < 2; ++j) {
+        packed[2 * j] = pack_clamped(silu(g[j].x) * u[j].x, silu(g[j].y) * u[j].y);
+        packed[2 * j + 1] = pack_clamped(silu(g[j].z) * u[j].z, silu(g[j].w) * u[j].w);
+    }
+    auto* x = static_cast<std::uint16_t*>(c.buffers.x) + row_offset(token, ffn_dim) + i;
+    *reinterpret_cast<uint4*>(x) = make_uint4(packed[0], packed[1], packed[2], packed[3]);
+}
+
+}  // namespace vigil::device::sm80

@@ -1,0 +1,188 @@
+// GEMM of a chunk on tensor cores: out[t, r] (+)= sum over c of x[t, c] * w[r, c], FP16 factors and FP32 sums.
+//   reads   x [n_tokens, cols] FP16, w [rows, cols] in its own format; what is not FP16 becomes so on its way into
+//           shared memory
+//   writes  out [n_tokens] rows of w.rows values, out_stride apart; adds to what is there if `add`
+//   split   tiles of tokens by weight rows over blocks
+// Every element is summed over the columns in the same order whatever the tile, so the choice of the tile and the
+// number of tokens change no bits.
+#pragma once
+
+#include "device/prefill/common.cuh"
+#include "device/prefill/sm80/mma.cuh"
+#include "device/seams/leaves_cuda.cuh"
+
+namespace vigil::device::sm80 {
+
+// Side by 64 or 128; four warps, each with a quarter. A warp's 64 by 64 read little enough from shared memory to keep
+// the tensor cores fed; 64-sided tiles are for products that would not fill the GPU otherwise.
+template <int Side>
+struct ProductTile {
+    static constexpr int kSide = Side;
+    static constexpr int kThreads = 128;
+    static constexpr int kWarpSide = Side / 2;
+    static constexpr int kDepth = 32;
+    static constexpr int kStages = 4;
+    static constexpr int kStride = kDepth + 8;                  // halves; padding spreads eight rows over all banks
+    static constexpr int kStageBytes = 2 * 2 * Side * kStride;  // inputs, then weights
+    static constexpr int kSharedBytes = kStages * kStageBytes;
+    static constexpr int kChunksPerThread = Side * kDepth / 8 / kThreads;
+};
+
+// The thread's part of a stage: 16-byte chunks `i` of a Side by kDepth matrix.
+template <class Tile>
+struct StageChunk {
+    int row;
+    int col;
+    std::uint32_t offset;  // in the stage, in bytes
+    VIGIL_DEVICE explicit StageChunk(int i) {
+        const int at = i * Tile::kThreads + static_cast<int>(threadIdx.x);
+        row = at / (Tile::kDepth / 8);
+        col = at % (Tile::kDepth / 8) * 8;
+        offset = static_cast<std::uint32_t>(2 * (row * Tile::kStride + col));
+    }
+};
+
+template <class Tile>
+VIGIL_DEVICE void copy_inputs(const GemmArgs& g, std::uint32_t stage, int token, int col) {
+    VIGIL_UNROLL
+    for (int i = 0; i < Tile::kChunksPerThread; ++i) {
+        const StageChunk<Tile> chunk(i);
+        const auto* from =
+            static_cast<const std::uint16_t*>(g.x) + row_offset(token + chunk.row, g.w.cols) + col + chunk.col;
+        copy16_async(stage + chunk.offset, from, token + chunk.row < g.n_tokens && col + chunk.col < g.w.cols);
+    }
+}
+
+template <class Tile>
+VIGIL_DEVICE void copy_weights(const GemmArgs& g, std::uint32_t stage, int row, int col) {
+    VIGIL_UNROLL
+    for (int i = 0; i < Tile::kChunksPerThread; ++i) {
+        const StageChunk<Tile> chunk(i);
+        const auto* from =
+            static_cast<const std::uint16_t*>(g.w.data) + row_offset(row + chunk.row, g.w.cols) + col + chunk.col;
+        copy16_async(stage + chunk.offset, from, row + chunk.row < g.w.rows && col + chunk.col < g.w.cols);
+    }
+}
+
+// The thread's weights of a stage, as FP16, on their way through registers.
+template <class Tile>
+struct UnpackedWeights {
+    uint4 halves[Tile::kChunksPerThread];
+
+    VIGIL_DEVICE void load(const GemmArgs& g, int row, int col) {
+        VIGIL_UNROLL
+        for (int i = 0; i < Tile::kChunksPerThread; ++i) {
+            const StageChunk<Tile> chunk(i);
+            float w[8] = {};
+            if (row + chunk.row < g.w.rows && col + chunk.col < g.w.cols)
+                load_weights8(CudaTeam{nullptr}, g.w.format, row_pointer(g.w, row + chunk.row), (col + chunk.col) / 8,
+                              w);
+            halves[i] = make_uint4(pack_clamped(w[0], w[1]), pack_clamped(w[2], w[3]), pack_clamped(w[4], w[5]),
+                                   pack_clamped(w[6], w[7]));
+        }
+    }
+    VIGIL_DEVICE void store(char* stage) const {
+        VIGIL_UNROLL
+        for (int i = 0; i < Tile::kChunksPerThread; ++i)
+            *reinterpret_cast<uint4*>(stage + StageChunk<Tile>(i).offset) = halves[i];
+    }
+};
+
+template <class Tile, bool kHalfWeights>
+VIGIL_DEVICE void multiply(const GemmArgs& g, char* shared) {
+    constexpr int kWarpTiles = Tile::kWarpSide / 16;
+    constexpr int kWeightsAt = 2 * Tile::kSide * Tile::kStride;  // bytes into a stage
+    const int token_tiles = (g.n_tokens + Tile::kSide - 1) / Tile::kSide;
+    const int token = static_cast<int>(blockIdx.x) % token_tiles * Tile::kSide;
+    const int row = static_cast<int>(blockIdx.x) / token_tiles * Tile::kSide;
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const int warp = static_cast<int>(threadIdx.x) / 32;
+    const int warp_token = warp / 2 * Tile::kWarpSide;
+    const int warp_row = warp % 2 * Tile::kWarpSide;
+    const int n_steps = (g.w.cols + Tile::kDepth - 1) / Tile::kDepth;
+    const std::uint32_t base = shared_address(shared);
+    const auto stage_of = [](int step) { return step % Tile::kStages * Tile::kStageBytes; };
+
+    UnpackedWeights<Tile> unpacked;
+    VIGIL_UNROLL
+    for (int step = 0; step < Tile::kStages - 1; ++step) {
+        const std::uint32_t stage = base + static_cast<std::uint32_t>(stage_of(step));
+        copy_inputs<Tile>(g, stage, token, step * Tile::kDepth);
+        if constexpr (kHalfWeights) {
+            copy_weights<Tile>(g, stage + kWeightsAt, row, step * Tile::kDepth);
+        } else {
+            unpacked.load(g, row, step * Tile::kDepth);
+            unpacked.store(shared + stage_of(step) + kWeightsAt);
+        }
+        commit_copies();
+    }
+
+    // Where this lane points load_matrices to: see multiply_16x8x16 for the order of the quarters.
+    const std::uint32_t my_input =
+        static_cast<std::uint32_t>(2 * ((warp_token + lane % 16) * Tile::kStride + 8 * (lane / 16)));
+    const std::uint32_t my_weight = static_cast<std::uint32_t>(
+        kWeightsAt + 2 * ((warp_row + lane / 16 * 8 + lane % 8) * Tile::kStride + 8 * (lane / 8 % 2)));
+
+    float sum[kWarpTiles][2 * kWarpTiles][4] = {};
+    for (int step = 0; step < n_steps; ++step) {
+        // This step's stage has landed, and every warp is done with the one before it, which is filled anew now.
+        wait_copies<Tile::kStages - 2>();
+        __syncthreads();
+        const int next = step + Tile::kStages - 1;
+        if (next < n_steps) {
+            const std::uint32_t stage = base + static_cast<std::uint32_t>(stage_of(next));
+            copy_inputs<Tile>(g, stage, token, next * Tile::kDepth);
+            if constexpr (kHalfWeights)
+                copy_weights<Tile>(g, stage + kWeightsAt, row, next * Tile::kDepth);
+            else
+                unpacked.load(g, row, next * Tile::kDepth);
+        }
+        commit_copies();
+
+        const std::uint32_t stage = base + static_cast<std::uint32_t>(stage_of(step));
+        VIGIL_UNROLL
+        for (int k = 0; k < Tile::kDepth; k += 16) {
+            std::uint32_t a[kWarpTiles][4];
+            VIGIL_UNROLL
+            for (int m = 0; m < kWarpTiles; ++m)
+                load_matrices(a[m], stage + my_input + static_cast<std::uint32_t>(2 * (16 * m * Tile::kStride + k)));
+            VIGIL_UNROLL
+            for (int n = 0; n < kWarpTiles; ++n) {
+                std::uint32_t b[4];
+                load_matrices(b, stage + my_weight + static_cast<std::uint32_t>(2 * (16 * n * Tile::kStride + k)));
+                VIGIL_UNROLL
+                for (int m = 0; m < kWarpTiles; ++m) {
+                    multiply_16x8x16(sum[m][2 * n], a[m], b[0], b[1]);
+                    multiply_16x8x16(sum[m][2 * n + 1], a[m], b[2], b[3]);
+                }
+            }
+        }
+        if constexpr (!kHalfWeights)
+            if (next < n_steps) unpacked.store(shared + stage_of(next) + kWeightsAt);
+    }
+
+    const bool in_pairs = g.out_stride % 2 == 0 && reinterpret_cast<std::uintptr_t>(g.out) % sizeof(float2) == 0;
+    VIGIL_UNROLL
+    for (int m = 0; m < kWarpTiles; ++m) VIGIL_UNROLL
+    for (int half = 0; half < 2; ++half) {
+        const int t = token + warp_token + 16 * m + 8 * half + lane / 4;
+        if (t >= g.n_tokens) continue;
+        VIGIL_UNROLL
+        for (int n = 0; n < 2 * kWarpTiles; ++n) {
+            const int r = row + warp_row + 8 * n + 2 * (lane % 4);
+            float* out = g.out + row_offset(t, g.out_stride) + r;
+            const float first = sum[m][n][2 * half];
+            const float second = sum[m][n][2 * half + 1];
+            if (in_pairs && r + 1 < g.w.rows) {
+                auto* pair = reinterpret_cast<float2*>(out);
+                const float2 old = g.add ? *pair : float2{0.0f, 0.0f};
+                *pair = float2{old.x + first, old.y + second};
+            } else {
+                if (r < g.w.rows) out[0] = g.add ? out[0] + first : first;
+                if (r + 1 < g.w.rows) out[1] = g.add ? out[1] + second : second;
+            }
+        }
+    }
+}
+
+}  // namespace vigil::device::sm80
