@@ -41,7 +41,7 @@ void refuse_to_overwrite(const gguf::File& file, const std::filesystem::path& ou
     for (const auto& source : sources) {
         std::error_code absent;
         if (std::filesystem::equivalent(source, out, absent)) {
-            throw file.error(fmt::format("{} is this model itself; the result needs a file of its own", out.string()));
+            throw file.error(fmt::format("{} would overwrite the model that is read", out.string()));
         }
     }
 }

@@ -29,6 +29,7 @@ Action add_run(CLI::App& app);
 Action add_tokenize(CLI::App& app);
 Action add_perplexity(CLI::App& app);
 Action add_inspect(CLI::App& app);
+Action add_quantize(CLI::App& app);
 Action add_doctor(CLI::App& app);
 
 }  // namespace vigil::program

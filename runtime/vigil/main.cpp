@@ -39,7 +39,7 @@ int run(int argc, char** argv) {
     app.footer(kFooter);
     const std::vector<std::pair<const char*, Action>> commands = {
         {"run", add_run(app)},         {"tokenize", add_tokenize(app)}, {"perplexity", add_perplexity(app)},
-        {"inspect", add_inspect(app)}, {"doctor", add_doctor(app)},
+        {"inspect", add_inspect(app)}, {"quantize", add_quantize(app)}, {"doctor", add_doctor(app)},
     };
     try {
         app.parse(argc, argv);
