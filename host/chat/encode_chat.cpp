@@ -3,11 +3,12 @@
 namespace vigil {
 
 std::vector<Token> encode_chat(const Tokenizer& tokenizer, std::span<const TemplateSpan> spans) {
-    std::vector<Token> tokens;
-    for (const TemplateSpan& span : spans) {
-        const EncodeOptions options{.add_bos = false, .parse_special = !span.is_data};
-        const std::vector<Token> more = tokenizer.encode(span.text, options);
-        tokens.insert(tokens.end(), more.begin(), more.end());
+    std::vector<TextSpan> text;
+    for (const TemplateSpan& span : spans) text.push_back({span.text, span.is_data});
+    // Templates print BOS or leave it out; the tokenizer would add it either way, and an EOS with it.
+    std::vector<Token> tokens = tokenizer.encode(text, {.add_bos = false, .parse_special = true});
+    if (tokenizer.adds_bos() && (tokens.empty() || tokens.front() != *tokenizer.bos())) {
+        tokens.insert(tokens.begin(), *tokenizer.bos());
     }
     return tokens;
 }
