@@ -124,6 +124,8 @@ struct Tokenizer::Impl {
     std::optional<BpeEncoder> bpe;  // one of the two
     std::optional<Spm> spm;
 
+    std::vector<Token> encode(std::string_view text, std::span<const SpecialTokens::Range> literal,
+                              const EncodeOptions& options) const;
     void check(Token token) const {
         if (token < 0 || static_cast<std::size_t>(token) >= vocabulary.texts.size()) {
             throw TokenizerError(
@@ -165,23 +167,37 @@ Tokenizer Tokenizer::from_spec(TokenizerSpec spec, const std::optional<std::stri
 }
 
 std::vector<Token> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+    return impl_->encode(text, {}, options);
+}
+
+std::vector<Token> Tokenizer::encode(std::span<const TextSpan> spans, const EncodeOptions& options) const {
+    std::string text;
+    std::vector<SpecialTokens::Range> literal;
+    for (const TextSpan& span : spans) {
+        if (span.literal && !span.text.empty()) literal.push_back({text.size(), text.size() + span.text.size()});
+        text += span.text;
+    }
+    return impl_->encode(text, literal, options);
+}
+
+std::vector<Token> Tokenizer::Impl::encode(std::string_view text, std::span<const SpecialTokens::Range> literal,
+                                           const EncodeOptions& options) const {
     if (text.size() > longest_text) {
         throw TokenizerError(
             fmt::format("a text of {} bytes is longer than the limit of {}", text.size(), longest_text));
     }
-    const Vocabulary& vocabulary = impl_->vocabulary;
     std::vector<Token> out;
     if (options.add_bos && vocabulary.add_bos) out.push_back(*vocabulary.bos);
     bool after_special = true;  // the start of the text counts as such
-    for (const SpecialTokens::Segment& segment : impl_->special.split(text, options.parse_special)) {
+    for (const SpecialTokens::Segment& segment : special.split(text, options.parse_special, literal)) {
         if (segment.token != no_token) {
             out.push_back(segment.token);
-        } else if (impl_->bpe) {
-            impl_->bpe->encode(segment.text, out);
+        } else if (bpe) {
+            bpe->encode(segment.text, out);
         } else {
             std::string blanks = replace_all(segment.text, " ", spm_blank);
             if (vocabulary.add_space_prefix && after_special) blanks.insert(0, spm_blank);
-            impl_->spm->encode(blanks, out);
+            spm->encode(blanks, out);
         }
         after_special = segment.token != no_token;
     }

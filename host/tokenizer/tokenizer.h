@@ -21,6 +21,12 @@ struct EncodeOptions {
     bool parse_special = true;  // text that spells a special token becomes that token
 };
 
+// A stretch of a text to be encoded. `literal`: it came from outside, so no special token may begin, end or lie in it.
+struct TextSpan {
+    std::string_view text;
+    bool literal = false;
+};
+
 class Tokenizer {
    public:
     // Reads tokenizer.ggml.*. `pre_override` decides how the vocabulary is read in place of tokenizer.ggml.model and
@@ -36,6 +42,9 @@ class Tokenizer {
     // `text` is UTF-8. Invalid bytes are never rejected: each becomes U+FFFD (BPE) or its byte token (SPM). Throws
     // TokenizerError for a text over 1 GiB. Safe to call from several threads, like every const member.
     std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const;
+    // The same for a text in spans of which some are literal. The spans' borders leave no other mark: what stands
+    // between special tokens is encoded as one.
+    std::vector<Token> encode(std::span<const TextSpan> spans, const EncodeOptions& options = {}) const;
 
     // The bytes of one token, perhaps part of a UTF-8 sequence. Control and unknown tokens give their text only if
     // `with_special`. Throws TokenizerError for an id outside the vocabulary, as do decode and is_control.
