@@ -2,12 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <thread>
-
-#include "tests/reference/skip.h"
 
 namespace vigil::reference {
 namespace {
@@ -16,25 +13,13 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::uint32_t kJobCapacity = 4;
 constexpr std::chrono::seconds kSilence{120};  // without an event
-constexpr std::uint64_t kNanosecondsPerSecond = 1'000'000'000;
+constexpr std::chrono::seconds kIdlePark{60};
 
-std::unique_ptr<host::Device> make_test_device() {
-    const char* given = std::getenv("VIGIL_TEST_DEVICE");
-    const std::string name = given != nullptr ? given : "cpu";
-    // A test names its number of blocks itself; two keep a small machine busy and still need every exchange.
-    if (name == "cpu") return host::make_cpu_device(2);
-    if (name != "cuda" && !name.starts_with("cuda:"))
-        throw std::runtime_error("VIGIL_TEST_DEVICE is '" + name + "', not cpu, cuda or cuda:N");
-    if (host::cuda_device_count() == 0) skip_program("VIGIL_TEST_DEVICE is " + name + " but there is no CUDA device");
-    return host::make_cuda_device(name == "cuda" ? 0 : std::stoi(name.substr(5)));
+std::uint64_t nanoseconds(std::chrono::nanoseconds time) {
+    return static_cast<std::uint64_t>(time.count());
 }
 
 }  // namespace
-
-host::Device& test_device() {
-    static const std::unique_ptr<host::Device> device = make_test_device();
-    return *device;
-}
 
 template <class T>
 T* Harness::pinned(std::size_t count) {
@@ -62,13 +47,17 @@ Harness::Harness(const gguf::File& file, host::Device& device, const Options& op
     args_.faults = pinned<ring::BlockFault>(static_cast<std::size_t>(plan.n_blocks));
     if (options.logits_rows > 0)
         args_.logits_out = pinned<float>(static_cast<std::size_t>(options.logits_rows) * config().vocab_size);
-    args_.idle_park_ns = 60 * kNanosecondsPerSecond;
-    args_.lease_ns = 60 * kNanosecondsPerSecond;
-    args_.deadline_ns = 60 * kNanosecondsPerSecond;
+    args_.idle_park_ns = nanoseconds(kIdlePark);
+    args_.lease_ns = nanoseconds(options.lease);
+    args_.deadline_ns = nanoseconds(options.deadline);
     device.flush_uploads();
 }
 
 Harness::~Harness() {
+    if (resident()) {
+        command(ring::Command::kStop);
+        device_.wait_parked(kSilence);
+    }
     for (void* memory : pinned_) device_.release_pinned(memory);
 }
 
@@ -98,6 +87,28 @@ void Harness::run_token(host::Dispatch dispatch) {
     device_.synchronize();
 }
 
+void Harness::command(ring::Command command) {
+    ring::store_release(&control_->command, static_cast<std::uint32_t>(command));
+}
+
+void Harness::launch() {
+    command(ring::Command::kRun);
+    device_.launch_resident(args_);
+}
+
+void Harness::renew_lease() {
+    ring::store_release(&control_->lease, control_->lease + 1);
+}
+
+void Harness::park() {
+    command(ring::Command::kPark);
+    if (!device_.wait_parked(kSilence)) throw std::runtime_error("the kernel did not park");
+}
+
+ring::Fault Harness::fault() const {
+    return static_cast<ring::Fault>(ring::load_acquire(&args_.status->fault));
+}
+
 std::vector<ring::TokenEvent> Harness::take_events() {
     std::vector<ring::TokenEvent> events;
     ring::TokenEvent event;
@@ -108,18 +119,24 @@ std::vector<ring::TokenEvent> Harness::take_events() {
     return events;
 }
 
+std::uint32_t Harness::unread_events() const {
+    ring::TokenEvent ignored;
+    std::uint32_t n = 0;
+    while (n < args_.event_capacity &&
+           ring::decode(&args_.event_slots[(n_events_ + n) % args_.event_capacity], &ignored, n_events_ + n + 1))
+        ++n;
+    return n;
+}
+
 std::vector<ring::TokenEvent> Harness::run(const ring::DecodeJob& job, std::span<const std::int32_t> tokens,
                                            host::Dispatch dispatch) {
     submit(job, tokens);
-    if (dispatch == host::Dispatch::persistent) {
-        ring::store_release(&control_->command, static_cast<std::uint32_t>(ring::Command::kRun));
-        device_.launch_resident(args_);
-    }
+    if (dispatch == host::Dispatch::persistent) launch();
     std::vector<ring::TokenEvent> events;
     auto last_event = Clock::now();
     while (events.empty() || events.back().kind != ring::EventKind::kFinished) {
         if (dispatch == host::Dispatch::persistent) {
-            ring::store_release(&control_->lease, control_->lease + 1);
+            renew_lease();
             std::this_thread::sleep_for(std::chrono::microseconds(50));
         } else {
             run_token(dispatch);
@@ -127,15 +144,13 @@ std::vector<ring::TokenEvent> Harness::run(const ring::DecodeJob& job, std::span
         const auto arrived = take_events();
         events.insert(events.end(), arrived.begin(), arrived.end());
         if (!arrived.empty()) last_event = Clock::now();
-        const std::uint32_t fault = ring::load_acquire(&args_.status->fault);
-        if (fault != 0) throw std::runtime_error("the kernel left with fault " + std::to_string(fault));
+        if (fault() != ring::Fault::kNone)
+            throw std::runtime_error("the kernel left with fault " +
+                                     std::to_string(static_cast<std::uint32_t>(fault())));
         if (Clock::now() > last_event + kSilence)
             throw std::runtime_error("the kernel fell silent after " + std::to_string(events.size()) + " events");
     }
-    if (dispatch == host::Dispatch::persistent) {
-        ring::store_release(&control_->command, static_cast<std::uint32_t>(ring::Command::kPark));
-        if (!device_.wait_parked(kSilence)) throw std::runtime_error("the kernel did not park");
-    }
+    if (dispatch == host::Dispatch::persistent) park();
     return events;
 }
 

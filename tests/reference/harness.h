@@ -2,6 +2,7 @@
 // whole tokens or the resident loop, so that a test can look at what each phase left.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -12,12 +13,9 @@
 #include "host/gguf/gguf.h"
 #include "host/model.h"
 #include "host/workspace.h"
+#include "tests/reference/test_device.h"
 
 namespace vigil::reference {
-
-// The device that $VIGIL_TEST_DEVICE names: cpu (the default), cuda or cuda:N. One per program. Ends the program as
-// skipped if a GPU is asked for and there is none.
-host::Device& test_device();
 
 class Harness {
    public:
@@ -26,11 +24,13 @@ class Harness {
         int n_blocks = 0;       // 0: the device chooses
         int max_kv_splits = 0;  // 0: the device chooses
         std::uint32_t event_capacity = 1024;
-        int logits_rows = 0;  // room for kJobEmitLogits
+        int logits_rows = 0;                         // room for kJobEmitLogits
+        std::chrono::milliseconds lease{60'000};     // without a sign of life from the host
+        std::chrono::milliseconds deadline{60'000};  // of any other wait in the kernel
     };
 
     Harness(const gguf::File& file, host::Device& device, const Options& options);
-    ~Harness();
+    ~Harness();  // stops a kernel that a failed test has left running
     Harness(const Harness&) = delete;
     Harness& operator=(const Harness&) = delete;
 
@@ -50,10 +50,22 @@ class Harness {
     std::vector<ring::TokenEvent> run(const ring::DecodeJob& job, std::span<const std::int32_t> tokens,
                                       host::Dispatch dispatch);
 
+    // The resident loop step by step, for a test that plays the host itself.
+    void launch();
+    bool resident() const { return device_.resident(); }
+    void renew_lease();
+    // Tells the kernel to leave, and waits. Throws std::runtime_error if it does not.
+    void park();
+    // Waits for a kernel that leaves by itself, without a sign of life; false if it has not by then.
+    bool wait_until_left(std::chrono::milliseconds timeout) { return device_.wait_parked(timeout); }
+    ring::Fault fault() const;
+
     // All events that have arrived since the last call.
     std::vector<ring::TokenEvent> take_events();
     // How many those were so far: the ring index of the next.
     std::uint32_t events_taken() const noexcept { return n_events_; }
+    // Events in the ring that have not been taken.
+    std::uint32_t unread_events() const;
 
     // Copies from and to device memory, complete on return.
     std::vector<float> read(const float* from, int n) const;
@@ -69,6 +81,7 @@ class Harness {
    private:
     template <class T>
     T* pinned(std::size_t count);
+    void command(ring::Command command);
     std::size_t cache_elements() const;
 
     host::Device& device_;

@@ -1,35 +1,13 @@
 #include "tests/runtime/engine_fixture.h"
 
-#include <cstdlib>
-
 #include "tests/phases/test_model.h"
-#include "tests/reference/skip.h"
+#include "tests/reference/test_device.h"
 
 namespace vigil::test {
-namespace {
-
-std::string device_name() {
-    const char* given = std::getenv("VIGIL_TEST_DEVICE");
-    return given != nullptr ? given : "cpu";
-}
-
-}  // namespace
 
 const std::filesystem::path& model_path() {
     static const phases::TestModel model(phases::small_spec());
     return model.file().path();
-}
-
-bool on_cpu() {
-    return device_name() == "cpu";
-}
-
-std::unique_ptr<host::Device> make_device() {
-    const std::string name = device_name();
-    if (name == "cpu") return host::make_cpu_device(2);
-    if (host::cuda_device_count() == 0)
-        reference::skip_program("VIGIL_TEST_DEVICE is " + name + " but there is no CUDA device");
-    return host::make_cuda_device(name == "cuda" ? 0 : std::stoi(name.substr(5)));
 }
 
 EngineOptions options() {
@@ -42,7 +20,7 @@ EngineOptions options() {
 }
 
 Engine make_engine(const EngineOptions& options) {
-    return Engine::load(model_path(), options, make_device());
+    return Engine::load(model_path(), options, reference::make_test_device());
 }
 
 std::vector<Token> prompt(int n, int seed) {

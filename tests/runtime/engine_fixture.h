@@ -1,4 +1,4 @@
-// Engines over a tiny synthetic model on the device under test.
+// Engines over a tiny synthetic model on the device under test (tests/reference/test_device.h).
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,6 @@ namespace vigil::test {
 
 // The tiny model's file, one per program.
 const std::filesystem::path& model_path();
-
-// The device that $VIGIL_TEST_DEVICE names. Ends the program as skipped if a GPU is asked for and there is none.
-std::unique_ptr<host::Device> make_device();
-bool on_cpu();
 
 // Deadlines that a busy machine does not miss, a context of 256.
 EngineOptions options();

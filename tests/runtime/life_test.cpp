@@ -10,6 +10,7 @@
 #include "runtime/completions.h"
 #include "runtime/shared_memory.h"
 #include "runtime/supervisor.h"
+#include "tests/reference/test_device.h"
 #include "tests/runtime/engine_fixture.h"
 
 using namespace vigil;
@@ -22,7 +23,7 @@ namespace {
 struct Rig {
     explicit Rig(std::uint32_t event_capacity, std::chrono::milliseconds lease,
                  std::chrono::milliseconds lease_interval, std::chrono::milliseconds deadline)
-        : device(make_device()),
+        : device(reference::make_test_device()),
           file(gguf::File::open(model_path())),
           model(file, *device, 256),
           workspace(*device, model.config(), device->plan(model.config())),

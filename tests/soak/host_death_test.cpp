@@ -4,7 +4,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <doctest/doctest.h>
 #include <string>
 #include <thread>
@@ -12,37 +11,29 @@
 
 #include "tests/phases/test_model.h"
 #include "tests/reference/harness.h"
-#include "tests/reference/skip.h"
 #include "tests/soak/child.h"
-#include "tests/soak/session.h"
+#include "tests/soak/play_host.h"
 
 namespace {
 
 using namespace std::chrono_literals;
 using vigil::phases::small_spec;
 using vigil::phases::TestModel;
+using vigil::reference::Harness;
+using vigil::reference::on_cuda;
+using vigil::reference::skip_without_device;
 using vigil::reference::test_device;
 using vigil::ring::Fault;
 using vigil::soak::Child;
+using vigil::soak::finish;
 using vigil::soak::program_beside_this;
-using vigil::soak::Session;
+using vigil::soak::submit;
 using Clock = std::chrono::steady_clock;
 
 constexpr double kMostSeconds = 3.0;
 constexpr auto kPatience = 60s;  // for a machine with much else to do
 constexpr int kTokens = 200;
 const std::vector<std::int32_t> kPrompt{5, 17, 301, 42};
-
-bool on_cuda() {
-    const char* name = std::getenv("VIGIL_TEST_DEVICE");
-    return name != nullptr && std::string(name).starts_with("cuda");
-}
-
-// Without a context in this process: its children are to have the GPU alone.
-void skip_without_device() {
-    if (on_cuda() && vigil::host::cuda_device_count() == 0)
-        vigil::reference::skip_program("VIGIL_TEST_DEVICE asks for CUDA but there is no CUDA device");
-}
 
 double seconds_since(Clock::time_point begin) {
     return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -72,10 +63,10 @@ std::vector<std::string> compute_processes() {
 }
 
 std::vector<std::int32_t> undisturbed_tokens(const TestModel& model) {
-    Session session(model.file(), test_device(), {});
-    session.launch();
-    session.submit(kPrompt, kTokens);
-    return session.finish();
+    Harness harness(model.file(), test_device(), {});
+    harness.launch();
+    submit(harness, kPrompt, kTokens);
+    return finish(harness);
 }
 
 }  // namespace
@@ -138,17 +129,17 @@ TEST_CASE("the kernel leaves a silent host when the lease runs out and goes on w
     const auto expected = undisturbed_tokens(model);
     // The one runs out when the kernel has long been idle, the other in the middle of the job.
     for (const auto lease : {300ms, 5ms}) {
-        Session session(model.file(), test_device(), {.lease = lease});
-        session.submit(kPrompt, kTokens);
+        Harness harness(model.file(), test_device(), {.lease = lease});
+        submit(harness, kPrompt, kTokens);
         const auto begin = Clock::now();
-        session.launch();
-        REQUIRE(session.wait_until_left(kPatience));
+        harness.launch();
+        REQUIRE(harness.wait_until_left(kPatience));
         const double seconds = seconds_since(begin);
         std::printf("silent host, lease of %d ms: the kernel had left after %.3f s with %u events unread\n",
-                    static_cast<int>(lease.count()), seconds, session.unread_events());
-        CHECK(session.fault() == Fault::kHostGone);
+                    static_cast<int>(lease.count()), seconds, harness.unread_events());
+        CHECK(harness.fault() == Fault::kHostGone);
         CHECK(seconds <= std::chrono::duration<double>(lease).count() + kMostSeconds);
-        CHECK(session.finish() == expected);
+        CHECK(finish(harness) == expected);
     }
 }
 
@@ -156,19 +147,19 @@ TEST_CASE("the kernel leaves a full event ring at its deadline and goes on once 
     constexpr std::uint32_t kCapacity = 32;
     const TestModel model(small_spec());
     const auto expected = undisturbed_tokens(model);
-    Session session(model.file(), test_device(), {.event_capacity = kCapacity, .deadline = 300ms});
-    session.submit(kPrompt, kTokens);
+    Harness harness(model.file(), test_device(), {.event_capacity = kCapacity, .deadline = 300ms});
+    submit(harness, kPrompt, kTokens);
     const auto begin = Clock::now();
-    session.launch();
-    REQUIRE(session.wait_until_left(kPatience));
+    harness.launch();
+    REQUIRE(harness.wait_until_left(kPatience));
     const double seconds = seconds_since(begin);
     std::printf("full event ring, deadline of 0.3 s: the kernel had left after %.2f s with %u events unread\n", seconds,
-                session.unread_events());
-    CHECK(session.fault() == Fault::kEventRingFull);
-    CHECK(session.unread_events() >= kCapacity - 2);  // the kernel wants room for a token and the job's end
+                harness.unread_events());
+    CHECK(harness.fault() == Fault::kEventRingFull);
+    CHECK(harness.unread_events() >= kCapacity - 2);  // the kernel wants room for a token and the job's end
     CHECK(seconds <= 0.3 + kMostSeconds);
 
     int n_left = 0;
-    CHECK(session.finish([&](Fault) { ++n_left; }) == expected);
+    CHECK(finish(harness, [&](Fault) { ++n_left; }) == expected);
     CHECK(n_left == 1);  // and not again while its events are read
 }

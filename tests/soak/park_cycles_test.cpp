@@ -11,7 +11,7 @@
 
 #include "runtime/engine.h"
 #include "tests/phases/test_model.h"
-#include "tests/reference/skip.h"
+#include "tests/reference/test_device.h"
 
 namespace {
 
@@ -33,11 +33,9 @@ int cycles() {
 }
 
 Engine load(const TestModel& model, Dispatch dispatch) {
-    const char* given = std::getenv("VIGIL_TEST_DEVICE");
+    vigil::reference::skip_without_device();
     vigil::EngineOptions options;
-    options.device = given != nullptr ? given : "cpu";
-    if (options.device != "cpu" && vigil::host::cuda_device_count() == 0)
-        vigil::reference::skip_program("VIGIL_TEST_DEVICE is " + options.device + " but there is no CUDA device");
+    options.device = vigil::reference::test_device_name();
     options.dispatch = dispatch;
     options.ctx_size = 512;
     options.cpu_threads = 2;

@@ -15,12 +15,14 @@
 
 #include "tests/phases/test_model.h"
 #include "tests/reference/harness.h"
-#include "tests/soak/session.h"
+#include "tests/soak/play_host.h"
 
 namespace {
 
+using vigil::reference::Harness;
 using vigil::ring::Fault;
-using vigil::soak::Session;
+using vigil::soak::finish;
+using vigil::soak::submit;
 
 constexpr int kTokens = 500;
 constexpr std::chrono::seconds kLease{2};
@@ -31,14 +33,14 @@ void say(const std::string& line) {
     std::fflush(stdout);
 }
 
-int run_endlessly(Session& session) {
-    session.submit(kPrompt, kTokens);
-    const auto expected = session.finish();
+int run_endlessly(Harness& harness) {
+    submit(harness, kPrompt, kTokens);
+    const auto expected = finish(harness);
     say("generating");
     for (;;) {
         bool left = false;
-        session.submit(kPrompt, kTokens);
-        const auto tokens = session.finish([&](Fault fault) {
+        submit(harness, kPrompt, kTokens);
+        const auto tokens = finish(harness, [&](Fault fault) {
             left = true;
             say("left: " +
                 (fault == Fault::kHostGone ? "host gone" : std::to_string(static_cast<std::uint32_t>(fault))));
@@ -52,11 +54,11 @@ int run_endlessly(Session& session) {
 }
 
 int run(const std::string& mode, const vigil::gguf::File& file) {
-    Session session(file, vigil::reference::test_device(), {.lease = kLease});
-    session.launch();
-    if (mode == "endless") return run_endlessly(session);
-    session.submit(kPrompt, kTokens);
-    const bool whole = session.finish().size() == kTokens;
+    Harness harness(file, vigil::reference::test_device(), {.max_seq_len = 1024, .lease = kLease});
+    harness.launch();
+    if (mode == "endless") return run_endlessly(harness);
+    submit(harness, kPrompt, kTokens);
+    const bool whole = finish(harness).size() == kTokens;
     say(whole ? "ran" : "tokens are missing");
     return whole ? 0 : 1;
 }
