@@ -4,6 +4,7 @@
 #   scripts/build.sh m40             build-m40/vigil: for sm_52, with CUDA 11.8 (installed first if no fitting one is there)
 #   scripts/build.sh cpu             build/vigil without CUDA, whatever is there
 #   scripts/build.sh debug|asan|tsan build-debug/, build-asan/, build-tsan/: CPU only
+# What follows the kind goes to `cmake --build`: `scripts/build.sh default --target vigil` leaves out tests and benchmarks.
 # VIGIL_JOBS limits the compilers at work at once; CUDACXX names a CUDA compiler to consider first.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
