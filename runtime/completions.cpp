@@ -22,9 +22,11 @@ constexpr std::chrono::microseconds kLinger{1000};
 // A job in the kernel's hands.
 struct Completions::Job {
     Job(std::shared_ptr<RequestRun> the_run, const Tokenizer& tokenizer, std::uint32_t the_slot)
-        : run(std::move(the_run)), decoder(tokenizer), stops(run->request.stop), slot(the_slot) {
-        statistics.prompt_tokens = static_cast<std::int32_t>(run->request.prompt.size());
-    }
+        : run(std::move(the_run)),
+          decoder(tokenizer),
+          stops(run->request.stop),
+          slot(the_slot),
+          statistics(run->statistics_so_far()) {}
 
     std::shared_ptr<RequestRun> run;
     StreamingDecoder decoder;
@@ -160,11 +162,14 @@ void Completions::take(const ring::TokenEvent& event) {
     if (event.kind == ring::EventKind::kFinished) {
         end_front(event.reason, event.reason == FinishReason::kFault
                                     ? fmt::format("the kernel refused the job: {} prompt tokens, {} of them cached",
-                                                  job.run->request.prompt.size(), job.run->request.n_cached)
+                                                  job.run->request.prompt.size(),
+                                                  job.statistics.reused_tokens + job.statistics.prefilled_tokens)
                                     : std::string());
         options_.on_finished();
         return;
     }
+    if (event.kind == ring::EventKind::kToken) job.run->outcome.tokens.push_back(event.token);
+    if (event.kind == ring::EventKind::kScore) ++job.run->outcome.n_scored;
     if (job.ended) return;
     if (event.kind == ring::EventKind::kAlternative)
         job.alternatives.push_back({event.token, event.logprob});
@@ -207,6 +212,7 @@ void Completions::take_token(Job& job, const ring::TokenEvent& event) {
 
 void Completions::end_front(FinishReason reason, const std::string& error) {
     jobs_.front()->end(reason, error);
+    jobs_.front()->run->outcome.reason = reason;
     last_end_ = Clock::now();
     jobs_.pop_front();
     --outstanding_;

@@ -12,6 +12,7 @@
 #include "runtime/choose_device.h"
 #include "runtime/completions.h"
 #include "runtime/dispatch_name.h"
+#include "runtime/in_kernel_prompt.h"
 #include "runtime/request_run.h"
 #include "runtime/shared_memory.h"
 #include "runtime/submission.h"
@@ -22,6 +23,7 @@ namespace vigil {
 namespace {
 
 constexpr std::int32_t kDefaultContext = 4096;
+constexpr std::int32_t kMaxParallel = 1024;
 constexpr std::chrono::milliseconds kLeaseInterval{50};
 // A GPU's host threads have cores of their own; beside the CPU device they would take the kernel's.
 constexpr std::chrono::microseconds kSpin{1000};
@@ -30,16 +32,23 @@ std::uint64_t nanoseconds(std::chrono::milliseconds time) {
     return static_cast<std::uint64_t>(std::chrono::nanoseconds(time).count());
 }
 
-// Positions of the KV cache.
+// Positions of the KV cache, the same number for each conversation.
 std::int32_t cache_positions(const gguf::File& file, const EngineOptions& options) {
     if (options.ctx_size < 0)
         throw host::DeviceError(fmt::format("ctx_size is {}: it can't be negative", options.ctx_size));
+    if (options.parallel < 1 || options.parallel > kMaxParallel)
+        throw host::DeviceError(
+            fmt::format("parallel is {}: it must lie between 1 and {}", options.parallel, kMaxParallel));
     const std::int32_t model_context = host::read_config(file, 0).max_seq_len;
-    if (options.ctx_size == 0) return std::min(model_context, kDefaultContext);
-    if (options.ctx_size > model_context && options.on_warning)
+    if (options.ctx_size == 0) return std::min(model_context, kDefaultContext) * options.parallel;
+    const std::int32_t each = options.ctx_size / options.parallel;
+    if (each == 0)
+        throw host::DeviceError(
+            fmt::format("ctx_size is {}: too few positions for {} conversations", options.ctx_size, options.parallel));
+    if (each > model_context && options.on_warning)
         options.on_warning(fmt::format("a context of {} positions is more than the {} that the model was made for",
-                                       options.ctx_size, model_context));
-    return options.ctx_size;
+                                       each, model_context));
+    return each * options.parallel;
 }
 
 device::KernelArgs make_args(const host::Model& model, const host::Workspace& workspace, const EngineOptions& options) {
@@ -120,12 +129,15 @@ void Engine::Impl::start() {
             .has_work = [this] { return options.dispatch == Dispatch::persistent && completions->outstanding() > 0; },
             .on_fault = [this](const std::string& error) { recover(error); },
             .on_lost = [this](const std::string& error) { completions->end_all(FinishReason::kFault, error, {}); }});
-    submission =
-        std::make_unique<Submission>(*device, args, memory, *prefill, tokenizer, *completions, *supervisor,
-                                     Submission::Options{.dispatch = options.dispatch,
-                                                         .in_kernel_prompt = options.in_kernel_prompt,
-                                                         .linger = is_cuda ? kSpin : std::chrono::microseconds(0),
-                                                         .deadline = options.deadline});
+    submission = std::make_unique<Submission>(
+        *device, args, memory, *prefill, tokenizer, *completions, *supervisor,
+        Submission::Options{.dispatch = options.dispatch,
+                            .parallel = options.parallel,
+                            .in_kernel_prompt = options.in_kernel_prompt >= 0
+                                                    ? options.in_kernel_prompt
+                                                    : in_kernel_prompt(device->info(), model.weight_bytes()),
+                            .linger = is_cuda ? kSpin : std::chrono::microseconds(0),
+                            .deadline = options.deadline});
     if (options.dispatch == Dispatch::persistent) supervisor->resume();
     if (supervisor->lost()) throw host::DeviceError(supervisor->lost_reason());
 }
@@ -180,7 +192,7 @@ Engine Engine::load(const std::filesystem::path& model, const EngineOptions& opt
 }
 
 Generation Engine::submit(Request request) {
-    validate(request, impl_->model.config(), impl_->options.logits_rows);
+    validate(request, config(), context_size(), impl_->options.logits_rows);
     const auto spin = impl_->device->info().is_cuda ? kSpin : std::chrono::microseconds(0);
     auto state = std::make_shared<Generation::State>(std::move(request), ++impl_->requests, spin, impl_->completions);
     impl_->supervisor->release();
@@ -196,7 +208,7 @@ const device::ModelConfig& Engine::config() const noexcept {
     return impl_->model.config();
 }
 std::int32_t Engine::context_size() const noexcept {
-    return impl_->model.config().max_seq_len / std::max(impl_->options.parallel, 1);
+    return impl_->model.config().max_seq_len / impl_->options.parallel;
 }
 const host::DeviceInfo& Engine::device_info() const noexcept {
     return impl_->device->info();
@@ -231,7 +243,8 @@ EngineStatistics Engine::statistics() const {
     return {.requests = impl_->requests,
             .tokens = ring::load_relaxed(&impl_->memory.status->tokens),
             .launches = impl_->supervisor->launches(),
-            .prefills = impl_->submission->prefills()};
+            .prefills = impl_->submission->prefills(),
+            .waiting = impl_->submission->waiting()};
 }
 
 Trace Engine::trace() {

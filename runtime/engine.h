@@ -48,7 +48,7 @@ struct EngineOptions {
     TraceOptions trace;                        // generated tokens whose timeline is recorded; by default none
     // Prompts with more tokens than this to feed before their last are prefilled with the kernel parked; shorter ones
     // run inside it.
-    std::int32_t in_kernel_prompt = 8;
+    std::int32_t in_kernel_prompt = -1;         // below 0: what suits machine and model
     std::chrono::milliseconds idle_park{2000};  // an idle kernel leaves the GPU after this long
     std::chrono::milliseconds lease{2000};      // a kernel whose host shows no life for this long leaves
     std::chrono::milliseconds deadline{2000};   // any other wait of the kernel, and of the host on it

@@ -58,10 +58,29 @@ void RequestRun::finish(End end) {
 }
 
 void RequestRun::finish_early(FinishReason reason, std::string error) {
-    End end{.reason = reason, .by_text = false, .error = std::move(error), .statistics = {}};
-    end.statistics.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
+    End end{.reason = reason, .by_text = false, .error = std::move(error), .statistics = statistics_so_far()};
     end.statistics.total_ms = ms_between(submitted, Clock::now());
     finish(std::move(end));
+}
+
+RequestStatistics RequestRun::statistics_so_far() const {
+    RequestStatistics statistics;
+    statistics.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
+    const PromptWork work = prompt_work();
+    statistics.reused_tokens = work.reused;
+    statistics.prefilled_tokens = work.prefilled;
+    statistics.fed_tokens = work.fed;
+    return statistics;
+}
+
+void RequestRun::set_prompt_work(const PromptWork& work) {
+    const std::lock_guard lock(mutex_);
+    prompt_work_ = work;
+}
+
+RequestRun::PromptWork RequestRun::prompt_work() const {
+    const std::lock_guard lock(mutex_);
+    return prompt_work_;
 }
 
 bool RequestRun::finished() const {

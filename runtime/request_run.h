@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runtime/engine.h"
 
@@ -63,6 +64,23 @@ class RequestRun {
     bool finished() const;
     // When the engine began to work on it. Writer: the submitting thread, before the job is in the ring.
     Clock::time_point begun;
+    // How the prompt's tokens come into the KV cache.
+    struct PromptWork {
+        std::int32_t reused = 0;  // are there already
+        std::int32_t prefilled = 0;
+        std::int32_t fed = 0;
+    };
+    void set_prompt_work(const PromptWork& work);
+    PromptWork prompt_work() const;
+    RequestStatistics statistics_so_far() const;
+    // What the kernel made of the job, whether the client still wanted it or not. Writer: whoever takes the job off the
+    // list of those under way, before it does.
+    struct Outcome {
+        FinishReason reason = FinishReason::kNone;  // of the kernel
+        std::vector<Token> tokens;                  // generated
+        std::int32_t n_scored = 0;
+    };
+    Outcome outcome;
 
    private:
     const std::chrono::microseconds spin_;
@@ -71,6 +89,7 @@ class RequestRun {
     std::atomic<std::uint32_t> changes_{0};  // of what the mutex guards
     mutable std::mutex mutex_;               // of all below
     std::condition_variable changed_;
+    PromptWork prompt_work_;
     std::deque<TokenResult> tokens_;
     bool finished_ = false;
     End end_;

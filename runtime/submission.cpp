@@ -25,6 +25,7 @@ Submission::Submission(host::Device& device, const device::KernelArgs& args, Sha
       supervisor_(supervisor),
       options_(options),
       jobs_(memory.job_slots.data(), args.job_capacity, &memory.status->jobs_consumed, 0, 0),
+      slots_(options.parallel, args.config.max_seq_len / options.parallel),
       thread_([this] { serve_all(); }) {}
 
 Submission::~Submission() {
@@ -33,7 +34,11 @@ Submission::~Submission() {
 
 void Submission::submit(std::shared_ptr<RequestRun> run) {
     auto owned = std::make_unique<std::shared_ptr<RequestRun>>(std::move(run));
-    if (!queue_.push(owned.get())) throw std::bad_alloc();
+    ++waiting_;
+    if (!queue_.push(owned.get())) {
+        --waiting_;
+        throw std::bad_alloc();
+    }
     static_cast<void>(owned.release());
     bell_.open();
 }
@@ -70,27 +75,30 @@ void Submission::wait_for_request(std::uint32_t seen) {
 }
 
 void Submission::serve(const std::shared_ptr<RequestRun>& run) {
-    if (stopping_ || run->cancelled()) return run->finish_early(FinishReason::kCancelled, {});
+    const auto give_up = [&](FinishReason reason, const std::string& error) {
+        --waiting_;
+        run->finish_early(reason, error);
+    };
+    if (stopping_ || run->cancelled()) return give_up(FinishReason::kCancelled, {});
+    bool begun = false;
     try {
         if (!device_error_.empty()) throw host::DeviceError(device_error_);
         if (supervisor_.lost()) throw host::DeviceError(supervisor_.lost_reason());
         run->begun = Clock::now();
-        const std::int32_t n_prefill = tokens_to_prefill(run->request);
-        // The KV cache is the engine's only one: a prompt may enter it when the job before is done with it.
-        if (n_prefill > 0) {
-            if (!wait_until(*run, [this] { return kernel_has_no_job(); }))
-                return run->finish_early(FinishReason::kCancelled, {});
-            run->begun = Clock::now();
-            prefill(*run, n_prefill);
-        }
-        if (!wait_until(*run, [this] { return job_ring_has_room(); }))
-            return run->finish_early(FinishReason::kCancelled, {});
-        const ring::DecodeJob job = make_job(*run, run->request.n_cached + n_prefill);
+        if (!wait_until(*run, [this] { return kernel_has_no_job(); })) return give_up(FinishReason::kCancelled, {});
+        begun = true;
+        --waiting_;
+        settle();
+        run->begun = Clock::now();
+        place(*run);
+        if (run->prompt_work().prefilled > 0) prefill(*run);
         const std::uint32_t slot = jobs_.next() & (args_.job_capacity - 1);
         std::copy(run->request.prompt.begin(), run->request.prompt.end(),
                   memory_.job_tokens.begin() + static_cast<std::ptrdiff_t>(slot) * args_.config.max_seq_len);
+        const ring::DecodeJob job = make_job(*run);
+        last_ = run;
         completions_.admit(run, slot, [&] {
-            jobs_.try_push(job);  // there is room
+            jobs_.try_push(job);  // the ring is empty
             pushed_ = jobs_.next();
         });
         if (options_.dispatch == Dispatch::persistent)
@@ -99,25 +107,58 @@ void Submission::serve(const std::shared_ptr<RequestRun>& run) {
             run_tokens();
     } catch (const host::DeviceError& e) {
         if (options_.dispatch != Dispatch::persistent) device_error_ = e.what();
+        slots_.forget_all();
+        last_.reset();
         completions_.end_all(FinishReason::kFault, e.what(), {});
+        if (!begun) --waiting_;
         run->finish_early(FinishReason::kFault, e.what());
     }
 }
 
-std::int32_t Submission::tokens_to_prefill(const Request& request) const {
-    if (request.score) return 0;  // every position's logits are wanted
-    const auto to_feed = static_cast<std::int32_t>(request.prompt.size()) - request.n_cached - 1;
-    return to_feed > options_.in_kernel_prompt ? to_feed : 0;
+void Submission::settle() {
+    if (last_ == nullptr) return;
+    const std::shared_ptr<RequestRun> last = std::exchange(last_, nullptr);
+    const RequestRun& run = *last;
+    if (run.outcome.reason == FinishReason::kFault) return slots_.forget_all();
+    // Each token but the last was fed to obtain the next. (A cancelled job may have fed one more: it is not missed.)
+    const std::span<const Token> prompt(run.request.prompt);
+    const std::size_t held = slots_.tokens(slot_).size();
+    const std::span<const Token> generated(run.outcome.tokens);
+    if (!generated.empty()) {
+        slots_.append(slot_, prompt.subspan(held));
+        slots_.append(slot_, generated.first(generated.size() - 1));
+    } else if (run.request.score && run.outcome.reason == FinishReason::kLength) {
+        slots_.append(slot_, prompt.subspan(held));
+    } else {
+        slots_.append(slot_, prompt.subspan(held, static_cast<std::size_t>(run.outcome.n_scored)));
+    }
 }
 
-void Submission::prefill(const RequestRun& run, std::int32_t n_tokens) {
+void Submission::place(RequestRun& run) {
+    const Request& request = run.request;
+    const auto before_last = static_cast<std::int32_t>(request.prompt.size()) - 1;
+    const bool may_reuse_all = request.reuse_prefix && !request.score;
+    const KvSlots::Place place = slots_.claim(request.prompt, may_reuse_all ? before_last : request.n_cached);
+    slot_ = place.slot;
+    RequestRun::PromptWork work{.reused = place.n_reused, .prefilled = 0, .fed = 0};
+    if (request.score)  // the kernel feeds all that is to be scored
+        work.prefilled = request.n_cached - work.reused;
+    else if (before_last - work.reused > options_.in_kernel_prompt)
+        work.prefilled = before_last - work.reused;
+    work.fed = before_last + 1 - work.reused - work.prefilled;
+    run.set_prompt_work(work);
+}
+
+void Submission::prefill(const RequestRun& run) {
+    const RequestRun::PromptWork planned = run.prompt_work();
     const auto work = [&] {
+        std::int32_t first = planned.reused;
         std::span<const Token> rest(run.request.prompt);
-        rest = rest.subspan(static_cast<std::size_t>(run.request.n_cached), static_cast<std::size_t>(n_tokens));
-        std::int32_t first = run.request.n_cached;
+        rest = rest.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(planned.prefilled));
         while (!rest.empty() && !run.cancelled() && !stopping_) {
             const auto piece = rest.first(std::min(rest.size(), static_cast<std::size_t>(options_.prefill_piece)));
-            prefill_.run(piece, first);
+            prefill_.run(piece, first, slots_.first_row(slot_));
+            slots_.append(slot_, piece);
             first += static_cast<std::int32_t>(piece.size());
             rest = rest.subspan(piece.size());
         }
@@ -129,12 +170,15 @@ void Submission::prefill(const RequestRun& run, std::int32_t n_tokens) {
     ++prefills_;
 }
 
-ring::DecodeJob Submission::make_job(const RequestRun& run, std::int32_t n_cached) const {
+ring::DecodeJob Submission::make_job(const RequestRun& run) const {
     const Request& request = run.request;
     ring::DecodeJob job;
     job.id = run.id;
     job.n_prompt = static_cast<std::int32_t>(request.prompt.size());
-    job.n_cached = n_cached;
+    const RequestRun::PromptWork work = run.prompt_work();
+    job.n_cached = work.reused + work.prefilled;
+    job.kv_first = slots_.first_row(slot_);
+    job.kv_rows = slots_.rows();
     job.max_new_tokens = request.max_new_tokens;
     if (request.ignore_eos) job.flags |= ring::kJobIgnoreEos;
     if (request.score) job.flags |= ring::kJobScore;
@@ -159,12 +203,6 @@ bool Submission::wait_until(const RequestRun& run, const std::function<bool()>& 
         else
             bell_.await_for(seen, kSleep);
     }
-}
-
-// A slot is ours when the kernel has consumed it, and its cancel word when nobody can cancel its job any more.
-bool Submission::job_ring_has_room() const {
-    const std::uint32_t consumed = ring::load_acquire(&memory_.status->jobs_consumed);
-    return completions_.outstanding() < args_.job_capacity && jobs_.next() - consumed < args_.job_capacity;
 }
 
 bool Submission::kernel_has_no_job() const {

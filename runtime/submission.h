@@ -16,6 +16,7 @@
 #include "host/prefill.h"
 #include "ringbuf/ring.h"
 #include "runtime/completions.h"
+#include "runtime/kv_slots.h"
 #include "runtime/request_run.h"
 #include "runtime/shared_memory.h"
 #include "runtime/supervisor.h"
@@ -26,7 +27,8 @@ class Submission {
    public:
     struct Options {
         Dispatch dispatch = Dispatch::persistent;
-        std::int32_t in_kernel_prompt = 8;    // see EngineOptions
+        std::int32_t parallel = 1;            // see EngineOptions
+        std::int32_t in_kernel_prompt = 8;    // the same, decided
         std::int32_t prefill_piece = 512;     // tokens between two looks at whether the request is still wanted
         std::chrono::microseconds linger{0};  // how long to look for another request before sleeping
         std::chrono::milliseconds deadline{2000};
@@ -47,18 +49,21 @@ class Submission {
     // Jobs put into the ring so far. Stable while Completions admits no other.
     std::uint32_t jobs_pushed() const noexcept { return pushed_; }
     std::uint64_t prefills() const noexcept { return prefills_; }
+    // Requests that nothing has been done for yet.
+    std::uint64_t waiting() const noexcept { return waiting_; }
 
    private:
     void serve_all();
     void serve(const std::shared_ptr<RequestRun>& run);
-    // The tokens of the prompt that prefill takes, 0 if it is fed inside the kernel.
-    std::int32_t tokens_to_prefill(const Request& request) const;
-    void prefill(const RequestRun& run, std::int32_t n_tokens);
-    ring::DecodeJob make_job(const RequestRun& run, std::int32_t n_cached) const;
+    // Where the prompt goes in the KV cache, and who brings it there.
+    void place(RequestRun& run);
+    void prefill(const RequestRun& run);
+    ring::DecodeJob make_job(const RequestRun& run) const;
+    // Notes what the job that ended has left in the KV cache.
+    void settle();
     // Waits until `condition` holds; false if the engine stops or the run is cancelled before.
     // Throws DeviceError if the kernel is lost.
     bool wait_until(const RequestRun& run, const std::function<bool()>& condition);
-    bool job_ring_has_room() const;
     bool kernel_has_no_job() const;
     void run_tokens();
     void wait_for_request(std::uint32_t seen);
@@ -77,8 +82,14 @@ class Submission {
     std::atomic<bool> stopping_{false};
     std::atomic<std::uint32_t> pushed_{0};
     std::atomic<std::uint64_t> prefills_{0};
+    std::atomic<std::uint64_t> waiting_{0};
     ring::JobProducer jobs_;
-    std::string device_error_;  // of an ordinary launch; nothing runs any more
+    // The submitting thread's own. What a job leaves in the KV cache is known when it has ended, so the next request is
+    // placed only then.
+    KvSlots slots_;
+    std::int32_t slot_ = 0;             // of the request under way
+    std::shared_ptr<RequestRun> last_;  // whose job's outcome is not noted yet
+    std::string device_error_;          // of an ordinary launch; nothing runs any more
     std::thread thread_;
 };
 

@@ -30,10 +30,11 @@ void validate_sampling(const SamplingParams& s) {
 
 }  // namespace
 
-void validate(const Request& request, const device::ModelConfig& config, std::int32_t logits_rows) {
+void validate(const Request& request, const device::ModelConfig& config, std::int32_t context_size,
+              std::int32_t logits_rows) {
     require(!request.prompt.empty(), "prompt is empty");
-    require(request.prompt.size() <= static_cast<std::size_t>(config.max_seq_len),
-            "prompt has {} tokens, but the context holds {}", request.prompt.size(), config.max_seq_len);
+    require(request.prompt.size() <= static_cast<std::size_t>(context_size),
+            "prompt has {} tokens, but the context holds {}", request.prompt.size(), context_size);
     const auto n_prompt = static_cast<std::int32_t>(request.prompt.size());
     for (std::int32_t i = 0; i < n_prompt; ++i) {
         const Token token = request.prompt[static_cast<std::size_t>(i)];

@@ -7,6 +7,7 @@
 namespace vigil {
 
 // Throws std::invalid_argument naming field and value. `logits_rows`: EngineOptions::logits_rows.
-void validate(const Request& request, const device::ModelConfig& config, std::int32_t logits_rows);
+void validate(const Request& request, const device::ModelConfig& config, std::int32_t context_size,
+              std::int32_t logits_rows);
 
 }  // namespace vigil

@@ -14,6 +14,7 @@ EngineOptions options() {
     EngineOptions options;
     options.ctx_size = 256;
     options.use_cublas = false;
+    options.in_kernel_prompt = 8;  // on every device
     options.deadline = std::chrono::seconds(20);
     options.lease = std::chrono::seconds(20);
     return options;
@@ -35,6 +36,12 @@ Request greedy(std::vector<Token> prompt, int max_new_tokens) {
     request.sampling.temperature = 0.0f;
     request.max_new_tokens = max_new_tokens;
     request.ignore_eos = true;
+    return request;
+}
+
+Request greedy_anew(std::vector<Token> prompt, int max_new_tokens) {
+    Request request = greedy(std::move(prompt), max_new_tokens);
+    request.reuse_prefix = false;
     return request;
 }
 

@@ -22,6 +22,8 @@ Engine make_engine(const EngineOptions& options = test::options());
 std::vector<Token> prompt(int n, int seed = 1);
 // Greedy, and not ended by the model's own stop tokens.
 Request greedy(std::vector<Token> prompt, int max_new_tokens);
+// The same, computed from its first token on whatever the KV cache holds.
+Request greedy_anew(std::vector<Token> prompt, int max_new_tokens);
 
 struct Outcome {
     std::vector<Token> tokens;

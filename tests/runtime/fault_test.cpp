@@ -116,12 +116,12 @@ TEST_CASE("a grid with a block missing is reported, and the next request runs on
     for (const int missing : {1, 0}) {
         CAPTURE(missing);
         Subject subject;
-        const std::vector<Token> expected = run(subject.engine, greedy(prompt(20), 8)).tokens;
+        const std::vector<Token> expected = run(subject.engine, greedy_anew(prompt(20), 8)).tokens;
         REQUIRE(expected.size() == 8);
         subject.faults->missing_block = missing;
         const auto begin = std::chrono::steady_clock::now();
         // Prefill parks the kernel, so the next launch lacks the block.
-        Generation hanging = subject.engine.submit(greedy(prompt(20), 8));
+        Generation hanging = subject.engine.submit(greedy_anew(prompt(20), 8));
         const Outcome got = collect(hanging);
         CHECK(std::chrono::steady_clock::now() - begin < 10s);
         CHECK(got.reason == FinishReason::kFault);
@@ -130,7 +130,7 @@ TEST_CASE("a grid with a block missing is reported, and the next request runs on
         CHECK(got.tokens.empty());
 
         subject.faults->missing_block = -1;
-        for (int i = 0; i < 3; ++i) CHECK(run(subject.engine, greedy(prompt(20), 8)).tokens == expected);
+        for (int i = 0; i < 3; ++i) CHECK(run(subject.engine, greedy_anew(prompt(20), 8)).tokens == expected);
         CHECK(run(subject.engine, greedy(prompt(4), 8)).reason == FinishReason::kLength);
     }
 }
@@ -145,16 +145,18 @@ TEST_CASE("all generations under way end with the fault, those that come later r
     for (Generation& generation : generations) faulted += collect(generation).reason == FinishReason::kFault;
     CHECK(faulted == 3);
     subject.faults->missing_block = -1;
-    CHECK(run(subject.engine, greedy(prompt(4), 8)).tokens.size() == 8);
+    const Outcome after = run(subject.engine, greedy(prompt(4), 8));
+    CHECK(after.tokens.size() == 8);
+    CHECK(after.statistics.reused_tokens == 0);  // what the fault left in the KV cache is not trusted
 }
 
 TEST_CASE("a device that fails to launch ends the generation and refuses those after") {
     for (const Dispatch dispatch : {Dispatch::persistent, Dispatch::launch}) {
         Subject subject(dispatch);
-        CHECK(run(subject.engine, greedy(prompt(20), 8)).tokens.size() == 8);
+        CHECK(run(subject.engine, greedy_anew(prompt(20), 8)).tokens.size() == 8);
         subject.faults->fail_launches = true;
         for (int i = 0; i < 2; ++i) {
-            const Outcome got = run(subject.engine, greedy(prompt(20), 8));
+            const Outcome got = run(subject.engine, greedy_anew(prompt(20), 8));
             CHECK(got.reason == FinishReason::kFault);
             CHECK(contains(got.error, "out of luck"));
         }
@@ -167,7 +169,7 @@ TEST_CASE("a kernel that does not leave is given up after a bounded time, also b
         Subject subject;
         run(subject.engine, greedy(prompt(4), 8));
         subject.faults->never_leaves = true;
-        const Outcome got = run(subject.engine, greedy(prompt(20), 8));
+        const Outcome got = run(subject.engine, greedy_anew(prompt(20), 8));
         CHECK(got.reason == FinishReason::kFault);
         CHECK(contains(got.error, "did not park within 3200 ms"));
         CHECK(run(subject.engine, greedy(prompt(4), 8)).reason == FinishReason::kFault);

@@ -156,8 +156,8 @@ TEST_CASE("a parked engine gives no token until it is resumed or asked for more"
 
 TEST_CASE("prefill between jobs parks and relaunches each time") {
     Engine engine = make_engine();
-    const std::vector<Token> expected = run(engine, greedy(prompt(20), 3)).tokens;
-    for (int i = 0; i < 100; ++i) REQUIRE(run(engine, greedy(prompt(20), 3)).tokens == expected);
+    const std::vector<Token> expected = run(engine, greedy_anew(prompt(20), 3)).tokens;
+    for (int i = 0; i < 100; ++i) REQUIRE(run(engine, greedy_anew(prompt(20), 3)).tokens == expected);
     CHECK(engine.statistics().prefills == 101);
     CHECK(engine.statistics().launches >= 101);
 }

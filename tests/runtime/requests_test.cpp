@@ -89,29 +89,17 @@ TEST_CASE("a prefilled prompt is continued as one fed inside the kernel") {
     std::vector<Outcome> fed;
     {
         Engine engine = make_engine(inside);
-        for (const int n : lengths) fed.push_back(run(engine, greedy(prompt(n), 10)));
+        for (const int n : lengths) fed.push_back(run(engine, greedy_anew(prompt(n), 10)));
         CHECK(engine.statistics().prefills == 0);
     }
     Engine engine = make_engine();
     for (std::size_t i = 0; i < lengths.size(); ++i) {
-        const Outcome prefilled = run(engine, greedy(prompt(lengths[i]), 10));
+        const Outcome prefilled = run(engine, greedy_anew(prompt(lengths[i]), 10));
         REQUIRE(prefilled.tokens == fed[i].tokens);
         for (std::size_t t = 0; t < prefilled.tokens.size(); ++t)
             CHECK(prefilled.logprobs[t] == doctest::Approx(fed[i].logprobs[t]).epsilon(0.01));
     }
     CHECK(engine.statistics().prefills == lengths.size());
-}
-
-TEST_CASE("a prompt may be continued from what the request before left in the KV cache") {
-    Engine engine = make_engine();
-    const std::vector<Token> whole = prompt(40);
-    const Outcome expected = run(engine, greedy(whole, 5));
-    for (const int n_cached : {39, 35, 20}) {  // the rest is one token, fed inside the kernel, prefilled
-        run(engine, greedy({whole.begin(), whole.begin() + n_cached}, 0));
-        Request request = greedy(whole, 5);
-        request.n_cached = n_cached;
-        CHECK(run(engine, request).tokens == expected.tokens);
-    }
 }
 
 TEST_CASE("no new tokens are wanted: the generation ends at once") {

@@ -62,6 +62,7 @@ Generation start(Engine& engine, const std::vector<Token>& prompt, int n_tokens)
     request.sampling.temperature = 0.0f;
     request.max_new_tokens = n_tokens;
     request.ignore_eos = true;
+    request.reuse_prefix = false;
     return engine.submit(std::move(request));
 }
 
