@@ -263,7 +263,9 @@ Value round(Interpreter&, const Value& subject, Arguments& arguments) {
     if (precision > most_digits || precision < -most_digits) throw Error("the filter 'round' got an absurd precision");
     if (method == "common") {
         if (const auto i = as_integer(subject); i && precision >= 0) return *i;
-        return round_half_even(*number, static_cast<int>(precision));
+        const double rounded = round_half_even(*number, static_cast<int>(precision));
+        if (as_integer(subject) && std::abs(rounded) < 9.2e18) return static_cast<std::int64_t>(rounded);
+        return rounded;
     }
     const double scale = std::pow(10.0, static_cast<double>(precision));
     if (method == "ceil") return std::ceil(*number * scale) / scale;
@@ -515,6 +517,11 @@ Value groupby(Interpreter& in, const Value& subject, Arguments& arguments) {
 
 // Choosing and mapping items
 
+// What map, select and the like go through: nothing for a value that counts as false, even if it cannot be iterated.
+std::vector<Value> elements_if_true(Interpreter& in, const Value& subject) {
+    return truthy(subject) ? elements(in.budget(), subject) : std::vector<Value>();
+}
+
 Value map(Interpreter& in, const Value& subject, Arguments& arguments) {
     std::vector<Value> mapped;
     const auto named = [&](std::string_view name) -> const Value* {
@@ -531,13 +538,13 @@ Value map(Interpreter& in, const Value& subject, Arguments& arguments) {
             throw Error("the filter 'map' knows attribute and default only");
         if (fallback && fallback->is_none()) fallback = nullptr;
         const std::vector<Value> path = attribute_path(attribute);
-        for (const Value& item : elements(in.budget(), subject)) mapped.push_back(follow(in, item, path, fallback));
+        for (const Value& item : elements_if_true(in, subject)) mapped.push_back(follow(in, item, path, fallback));
         return iterator(in.budget(), std::move(mapped));
     }
     const Text* name = arguments.positional[0].text();
     if (!name) throw Error("the filter 'map' needs a filter's name as a string");
     Arguments rest{{arguments.positional.begin() + 1, arguments.positional.end()}, arguments.named};
-    for (const Value& item : elements(in.budget(), subject)) {
+    for (const Value& item : elements_if_true(in, subject)) {
         in.budget().step();
         mapped.push_back(in.apply_filter(name->bytes(), item, rest));
     }
@@ -559,7 +566,7 @@ Value choose(Interpreter& in, const Value& subject, Arguments& arguments) {
     Arguments rest;
     if (test) rest = {{given.begin() + static_cast<std::ptrdiff_t>(used) + 1, given.end()}, arguments.named};
     std::vector<Value> kept;
-    for (const Value& item : elements(in.budget(), subject)) {
+    for (const Value& item : elements_if_true(in, subject)) {
         in.budget().step();
         const Value value = follow(in, item, path);
         if ((test ? in.apply_test(test->bytes(), value, rest) : truthy(value)) == keep) kept.push_back(item);

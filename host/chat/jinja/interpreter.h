@@ -84,7 +84,8 @@ class Interpreter {
     Flow execute(const ast::Break& node, Text& out);
     Flow execute(const ast::Continue& node, Text& out);
     Flow execute(const ast::Generation& node, Text& out);
-    void loop_over(const ast::For& node, const Value& iterable, std::int64_t depth0, Text& out);
+    // The flow is that of the loop's else, which stands outside of the loop.
+    Flow loop_over(const ast::For& node, const Value& iterable, std::int64_t depth0, Text& out);
     std::vector<Value> loop_items(const ast::For& node, const Value& iterable);
     void assign(const ast::Target& target, const Value& value);
     Value capture(const ast::Body& body);

@@ -86,8 +86,7 @@ Interpreter::Flow Interpreter::execute(const ast::If& node, Text& out) {
 }
 
 Interpreter::Flow Interpreter::execute(const ast::For& node, Text& out) {
-    loop_over(node, evaluate(*node.iterable), 0, out);
-    return Flow::next;
+    return loop_over(node, evaluate(*node.iterable), 0, out);
 }
 
 std::vector<Value> Interpreter::loop_items(const ast::For& node, const Value& iterable) {
@@ -102,7 +101,7 @@ std::vector<Value> Interpreter::loop_items(const ast::For& node, const Value& it
     return kept;
 }
 
-void Interpreter::loop_over(const ast::For& node, const Value& iterable, std::int64_t depth0, Text& out) {
+Interpreter::Flow Interpreter::loop_over(const ast::For& node, const Value& iterable, std::int64_t depth0, Text& out) {
     const auto loop = std::make_shared<Loop>(loop_items(node, iterable));
     loop->depth0 = depth0;
     if (node.recursive) {
@@ -113,18 +112,19 @@ void Interpreter::loop_over(const ast::For& node, const Value& iterable, std::in
             return charged(self.budget_, std::move(text));
         };
     }
-    if (loop->items.empty()) {
-        if (!node.otherwise) return;
-        const Inner inner(*this);
-        execute(*node.otherwise, out);
-        return;
-    }
+    // As in Jinja, "else" is for loops of which no pass came to its end: none was made, or each was left or cut short.
+    bool is_done = false;
     for (; loop->index0 < loop->items.size(); ++loop->index0) {
         const Inner inner(*this);
         scope_->set("loop", loop);
         assign(node.target, loop->items[loop->index0]);
-        if (execute(*node.body, out) == Flow::break_loop) break;
+        const Flow flow = execute(*node.body, out);
+        is_done = is_done || flow == Flow::next;
+        if (flow == Flow::break_loop) break;
     }
+    if (is_done || !node.otherwise) return Flow::next;
+    const Inner inner(*this);
+    return execute(*node.otherwise, out);
 }
 
 void Interpreter::assign(const ast::Target& target, const Value& value) {
