@@ -18,6 +18,7 @@ enum class PrefillOp : std::uint32_t {
     kRopeAppend,  // bias, QK-norm and RoPE on qkv; K and V → FP16 cache
     kAttention,   // x = causal attention of q over the cache
     kSwiglu,      // x = silu(gate) * up
+    kUnpack,      // halves = w, for a library's GEMM
 };
 
 // out[t, r] (+)= sum over c of x[t, c] * w[r, c], for n_tokens rows t.
@@ -33,8 +34,9 @@ struct GemmArgs {
 struct PrefillStep {
     PrefillOp op = PrefillOp::kEmbed;
     std::int32_t layer = 0;
-    const float* norm = nullptr;  // kNorm
-    GemmArgs gemm;                // kGemm
+    const float* norm = nullptr;      // kNorm
+    GemmArgs gemm;                    // kGemm; kUnpack takes w of it
+    std::uint16_t* halves = nullptr;  // kUnpack: [w.rows, w.cols]
 };
 
 // What the steps of a chunk hand to each other.

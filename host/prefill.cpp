@@ -58,20 +58,13 @@ struct Scratch {
     }
 };
 
-// cuBLAS multiplies FP16 by FP16; activations rounded to BF16's eight bits would lose too much.
-bool all_half(const std::vector<LayerWeights>& layers) {
-    return std::ranges::all_of(layers, [](const LayerWeights& l) {
-        const auto matrices = {&l.wq, &l.wk, &l.wv, &l.wo, &l.w_gate, &l.w_up, &l.w_down};
-        return std::ranges::all_of(matrices, [](const Tensor* t) { return t->format == TensorFormat::kF16; });
-    });
-}
-
 class ChunkedPrefill final : public Prefill {
    public:
     ChunkedPrefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options);
     ~ChunkedPrefill() override;
 
     void run(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) override;
+    std::int32_t chunk() const override { return chunk_; }
     const char* gemm_name() const override { return gemm_name_.c_str(); }
 
    private:
@@ -83,7 +76,9 @@ class ChunkedPrefill final : public Prefill {
     std::vector<PrefillStep> steps_of(const PrefillBuffers& buffers, std::int32_t n_tokens) const {
         return prefill_steps(args_.config, layers_, buffers, n_tokens);
     }
-    void multiply(const device::GemmArgs& g);
+    // A product by cuBLAS, which takes FP16 only: weights of other formats become so first, a matrix at a time.
+    void multiply(const PrefillChunk& chunk, const device::GemmArgs& g);
+    void multiply_halves(const void* weights, const device::GemmArgs& g);
     void check(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) const;
     void run_chunk(std::int32_t offset, std::int32_t n_tokens, std::int32_t first, std::int32_t kv_first);
 
@@ -97,6 +92,7 @@ class ChunkedPrefill final : public Prefill {
     PrefillBuffers buffers_;
     void* memory_ = nullptr;
     void* cublas_workspace_ = nullptr;
+    void* unpacked_ = nullptr;  // room for the largest matrix as FP16, if any is not
     std::unique_ptr<Cublas> cublas_;
     std::string gemm_name_ = kOwnGemm;
 };
@@ -132,12 +128,13 @@ ChunkedPrefill::~ChunkedPrefill() {
 }
 
 void ChunkedPrefill::open_cublas(const std::function<void(const std::string&)>& on_warning) {
-    if (!all_half(layers_)) {
-        gemm_name_ = fmt::format("{} (cuBLAS takes only models whose layers are FP16 throughout)", kOwnGemm);
-        return;
-    }
+    std::size_t to_unpack = 0;
+    for (const PrefillStep& step : steps_of(buffers_, 0))
+        if (step.op == PrefillOp::kGemm && step.gemm.w.format != TensorFormat::kF16)
+            to_unpack = std::max(to_unpack, size(step.gemm.w.rows) * size(step.gemm.w.cols));
     cublas_workspace_ = device_.allocate(Cublas::kWorkspaceBytes);
     try {
+        if (to_unpack > 0) unpacked_ = device_.allocate(to_unpack * sizeof(std::uint16_t));
         cublas_ = std::make_unique<Cublas>(Cublas::candidates(VIGIL_CUBLAS_MAJOR), device_.launch_stream(),
                                            cublas_workspace_, Cublas::kWorkspaceBytes);
         warm_up();
@@ -150,8 +147,10 @@ void ChunkedPrefill::open_cublas(const std::function<void(const std::string&)>& 
 
 void ChunkedPrefill::close_cublas() {
     cublas_.reset();
-    if (cublas_workspace_ != nullptr) device_.release(cublas_workspace_);
-    cublas_workspace_ = nullptr;
+    for (void** memory : {&cublas_workspace_, &unpacked_}) {
+        if (*memory != nullptr) device_.release(*memory);
+        *memory = nullptr;
+    }
 }
 
 void ChunkedPrefill::warm_up() {
@@ -165,14 +164,24 @@ void ChunkedPrefill::warm_up() {
     for (std::int32_t n = 1; n <= chunk_; n = padded(n) + 1)
         for (device::GemmArgs& g : products) {
             g.n_tokens = n;
-            multiply(g);
+            multiply_halves(g.w.format == TensorFormat::kF16 ? g.w.data : unpacked_, g);
         }
     device_.synchronize();
 }
 
 // Rows of `out` behind the last token are written too: the buffers have room for them.
-void ChunkedPrefill::multiply(const device::GemmArgs& g) {
-    cublas_->multiply(g.w.data, g.w.rows, g.w.cols, g.x, padded(g.n_tokens), g.out, g.out_stride, g.add);
+void ChunkedPrefill::multiply_halves(const void* weights, const device::GemmArgs& g) {
+    cublas_->multiply(weights, g.w.rows, g.w.cols, g.x, padded(g.n_tokens), g.out, g.out_stride, g.add);
+}
+
+void ChunkedPrefill::multiply(const PrefillChunk& chunk, const device::GemmArgs& g) {
+    if (g.w.format == TensorFormat::kF16) return multiply_halves(g.w.data, g);
+    PrefillStep unpack;
+    unpack.op = PrefillOp::kUnpack;
+    unpack.gemm = g;
+    unpack.halves = static_cast<std::uint16_t*>(unpacked_);
+    device_.run_prefill(chunk, {&unpack, 1});
+    multiply_halves(unpacked_, g);
 }
 
 void ChunkedPrefill::check(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) const {
@@ -217,7 +226,7 @@ void ChunkedPrefill::run_chunk(std::int32_t offset, std::int32_t n_tokens, std::
     for (const PrefillStep& step : steps) {
         if (on_step_) on_step_(&step);
         if (step.op == PrefillOp::kGemm && cublas_ != nullptr)
-            multiply(step.gemm);
+            multiply(chunk, step.gemm);
         else
             device_.run_prefill(chunk, {&step, 1});
     }

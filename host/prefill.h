@@ -35,6 +35,8 @@ class Prefill {
     // when the work is done.
     virtual void run(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) = 0;
     void run(std::span<const std::int32_t> tokens, std::int32_t first) { run(tokens, first, 0); }
+    // Tokens per pass over the weights.
+    virtual std::int32_t chunk() const = 0;
     // "cuBLAS 13.0", "own GEMM"
     virtual const char* gemm_name() const = 0;
 };

@@ -88,8 +88,10 @@ struct Engine::Impl {
           args(make_args(model, workspace, options)),
           trace(*device, args, options.trace),
           memory(*device, args, {.job_capacity = 8, .event_capacity = 4096, .logits_rows = options.logits_rows}),
-          prefill(host::make_prefill(
-              *device, args, {.use_cublas = options.use_cublas, .chunk = 512, .on_warning = options.on_warning})),
+          prefill(host::make_prefill(*device, args,
+                                     {.use_cublas = options.use_cublas,
+                                      .chunk = host::prefill_chunk(*device, model.config()),
+                                      .on_warning = options.on_warning})),
           gemm_name(prefill->gemm_name()) {
         device->flush_uploads();
         start();
@@ -136,6 +138,7 @@ void Engine::Impl::start() {
                             .in_kernel_prompt = options.in_kernel_prompt >= 0
                                                     ? options.in_kernel_prompt
                                                     : in_kernel_prompt(device->info(), model.weight_bytes()),
+                            .prefill_piece = prefill->chunk(),
                             .linger = is_cuda ? kSpin : std::chrono::microseconds(0),
                             .deadline = options.deadline});
     if (options.dispatch == Dispatch::persistent) supervisor->resume();

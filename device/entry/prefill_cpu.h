@@ -33,6 +33,9 @@ void run_prefill_for(const PrefillChunk& chunk, const PrefillStep& step, std::in
         case PrefillOp::kSwiglu:
             run_prefill_op<PrefillOp::kSwiglu>(m, chunk, step);
             break;
+        case PrefillOp::kUnpack:
+            run_prefill_op<PrefillOp::kUnpack>(m, chunk, step);
+            break;
     }
 }
 

@@ -33,6 +33,8 @@ int n_blocks_of(const PrefillChunk& c, const PrefillStep& s) {
             return ceil_div(static_cast<long long>(c.n_tokens) * (config.n_heads / config.n_kv_heads),
                             AttentionTile(config.head_dim).rows) *
                    config.n_kv_heads;
+        case PrefillOp::kUnpack:
+            return s.gemm.w.rows;
         case PrefillOp::kSwiglu:
             return ceil_div(static_cast<long long>(c.n_tokens) * config.ffn_dim, 4 * kThreads);
         default:
@@ -74,6 +76,8 @@ int launch_prefill(const PrefillChunk& chunk, const PrefillStep& step, void* str
             return launch<PrefillOp::kAttention>(chunk, step, s);
         case PrefillOp::kSwiglu:
             return launch<PrefillOp::kSwiglu>(chunk, step, s);
+        case PrefillOp::kUnpack:
+            return launch<PrefillOp::kUnpack>(chunk, step, s);
     }
     return cudaErrorInvalidValue;
 }
@@ -81,7 +85,7 @@ int launch_prefill(const PrefillChunk& chunk, const PrefillStep& step, void* str
 int prepare_prefill() {
     for (const cudaError_t error :
          {load<PrefillOp::kEmbed>(), load<PrefillOp::kNorm>(), load<PrefillOp::kGemm>(), load<PrefillOp::kRopeAppend>(),
-          load<PrefillOp::kAttention>(), load<PrefillOp::kSwiglu>()})
+          load<PrefillOp::kAttention>(), load<PrefillOp::kSwiglu>(), load<PrefillOp::kUnpack>()})
         if (error != cudaSuccess) return error;
     return sm80::supported() ? sm80::prepare() : cudaSuccess;
 }

@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kElementwiseThreads) norm_kernel(const Prefill
 __global__ void __launch_bounds__(kElementwiseThreads) heads_kernel(const PrefillChunk chunk, int layer) {
     extern __shared__ __align__(64) char shared[];
     CudaMachine m{CudaTeam{shared}, {}};
-    finish_token_heads(m, chunk, layer, m.area());
+    finish_heads(m, chunk, layer, m.area());
 }
 
 __global__ void __launch_bounds__(kElementwiseThreads) swiglu_kernel(const PrefillChunk chunk) {
@@ -37,11 +37,11 @@ __global__ void __launch_bounds__((AttentionTile<HeadDim, RowTiles>::kThreads), 
 #endif
 }
 
-template <int Side, bool kHalfWeights>
-__global__ void __launch_bounds__(ProductTile<Side>::kThreads, 2) gemm_kernel(const GemmArgs g) {
+template <class Tile, bool kHalfWeights>
+__global__ void __launch_bounds__(Tile::kThreads, 2) gemm_kernel(const GemmArgs g) {
     extern __shared__ __align__(64) char shared[];
 #if __CUDA_ARCH__ >= 800
-    multiply<ProductTile<Side>, kHalfWeights>(g, shared);
+    multiply<Tile, kHalfWeights>(g, shared);
 #else
     __trap();
 #endif
@@ -69,7 +69,8 @@ cudaError_t launch_heads(const PrefillChunk& c, const PrefillStep& s, cudaStream
     const ModelConfig& config = c.model.config;
     const int floats = config.rotary_dim + kElementwiseThreads / 32 * config.head_dim;
     const std::size_t shared = sizeof(BlockScratch) + sizeof(float) * static_cast<std::size_t>(floats);
-    heads_kernel<<<static_cast<unsigned>(c.n_tokens), kElementwiseThreads, shared, stream>>>(c, s.layer);
+    const int blocks = c.n_tokens * head_blocks(c, s.layer);
+    heads_kernel<<<static_cast<unsigned>(blocks), kElementwiseThreads, shared, stream>>>(c, s.layer);
     return cudaGetLastError();
 }
 
@@ -118,24 +119,26 @@ cudaError_t launch_attention(const PrefillChunk& c, const PrefillStep& s, cudaSt
     }
 }
 
-template <int Side>
+template <class Tile>
 unsigned gemm_blocks(const GemmArgs& g) {
-    return ceil_div(g.n_tokens, Side) * ceil_div(g.w.rows, Side);
+    return ceil_div(g.n_tokens, Tile::kTokens) * ceil_div(g.w.rows, Tile::kRows);
 }
 
-template <int Side>
+template <class Tile>
 cudaError_t launch_gemm_as(const GemmArgs& g, cudaStream_t stream) {
-    using Tile = ProductTile<Side>;
     if (g.w.format == TensorFormat::kF16)
-        gemm_kernel<Side, true><<<gemm_blocks<Side>(g), Tile::kThreads, Tile::kSharedBytes, stream>>>(g);
+        gemm_kernel<Tile, true><<<gemm_blocks<Tile>(g), Tile::kThreads, Tile::kSharedBytes, stream>>>(g);
     else
-        gemm_kernel<Side, false><<<gemm_blocks<Side>(g), Tile::kThreads, Tile::kSharedBytes, stream>>>(g);
+        gemm_kernel<Tile, false><<<gemm_blocks<Tile>(g), Tile::kThreads, Tile::kSharedBytes, stream>>>(g);
     return cudaGetLastError();
 }
 
+// The largest tile that gives every multiprocessor a block.
 cudaError_t launch_gemm(const GemmArgs& g, cudaStream_t stream) {
-    const bool fills = gemm_blocks<128>(g) >= static_cast<unsigned>(multiprocessors());
-    return fills ? launch_gemm_as<128>(g, stream) : launch_gemm_as<64>(g, stream);
+    const auto enough = static_cast<unsigned>(multiprocessors());
+    if (gemm_blocks<LargeProduct>(g) >= enough) return launch_gemm_as<LargeProduct>(g, stream);
+    if (gemm_blocks<MediumProduct>(g) >= enough) return launch_gemm_as<MediumProduct>(g, stream);
+    return launch_gemm_as<SmallProduct>(g, stream);
 }
 
 // More than 48 KB of shared memory must be asked for; asking loads the kernel.
@@ -151,11 +154,11 @@ cudaError_t prepare_attention() {
     return prepare_kernel(attention_kernel<HeadDim, 2>, AttentionTile<HeadDim, 2>::kSharedBytes);
 }
 
-template <int Side>
+template <class Tile>
 cudaError_t prepare_gemm() {
-    const cudaError_t error = prepare_kernel(gemm_kernel<Side, true>, ProductTile<Side>::kSharedBytes);
+    const cudaError_t error = prepare_kernel(gemm_kernel<Tile, true>, Tile::kSharedBytes);
     if (error != cudaSuccess) return error;
-    return prepare_kernel(gemm_kernel<Side, false>, ProductTile<Side>::kSharedBytes);
+    return prepare_kernel(gemm_kernel<Tile, false>, Tile::kSharedBytes);
 }
 
 }  // namespace
@@ -173,6 +176,7 @@ bool has_step(const PrefillChunk& chunk, const PrefillStep& step) {
         case PrefillOp::kAttention:
             return has_attention;
         case PrefillOp::kEmbed:
+        case PrefillOp::kUnpack:
             return false;
     }
     return false;
@@ -191,6 +195,7 @@ cudaError_t launch(const PrefillChunk& chunk, const PrefillStep& step, cudaStrea
         case PrefillOp::kSwiglu:
             return launch_swiglu(chunk, stream);
         case PrefillOp::kEmbed:
+        case PrefillOp::kUnpack:
             break;
     }
     return cudaErrorInvalidValue;
@@ -200,7 +205,8 @@ cudaError_t prepare() {
     for (const cudaError_t error :
          {prepare_kernel(norm_kernel, sizeof(BlockScratch)), prepare_kernel(swiglu_kernel, 0),
           prepare_kernel(heads_kernel, 48 << 10), prepare_attention<64>(), prepare_attention<80>(),
-          prepare_attention<96>(), prepare_attention<128>(), prepare_gemm<64>(), prepare_gemm<128>()})
+          prepare_attention<96>(), prepare_attention<128>(), prepare_gemm<LargeProduct>(),
+          prepare_gemm<MediumProduct>(), prepare_gemm<SmallProduct>()})
         if (error != cudaSuccess) return error;
     return cudaSuccess;
 }

@@ -7,6 +7,7 @@
 #include "device/prefill/rmsnorm.cuh"
 #include "device/prefill/rope_append.cuh"
 #include "device/prefill/swiglu.cuh"
+#include "device/prefill/unpack.cuh"
 
 namespace vigil::device {
 
@@ -18,6 +19,7 @@ VIGIL_DEVICE void run_prefill_op(M& m, const PrefillChunk& c, const PrefillStep&
     if constexpr (Op == PrefillOp::kRopeAppend) rope_append_chunk(m, c, s.layer);
     if constexpr (Op == PrefillOp::kAttention) attention_chunk(m, c, s.layer);
     if constexpr (Op == PrefillOp::kSwiglu) swiglu_chunk(m, c);
+    if constexpr (Op == PrefillOp::kUnpack) unpack_matrix(m, s.gemm.w, s.halves);
 }
 
 // Bytes of block-shared scratch that a step wants; `gemm_floats` is the machine's GemmTile::kAreaFloats.

@@ -49,54 +49,67 @@ VIGIL_DEVICE void finish_head(const M& m, const ModelConfig& config, const float
         for (int i = m.team.lane(); i < head_dim; i += 32) row[i] = row[i] * scale * norm[i];
     }
     m.team.sync_warp();
-    const int pairs = table != nullptr ? config.rotary_dim / 2 : 0;
+    const int n_rotated = table != nullptr ? config.rotary_dim : 0;
+    const bool interleaved = config.rope_kind == RopeKind::kInterleaved;
     const auto rotated = [&](int i) {
-        if (i >= 2 * pairs) return row[i];
-        const bool interleaved = config.rope_kind == RopeKind::kInterleaved;
-        const int pair = interleaved ? i / 2 : i % pairs;
-        float first = row[interleaved ? 2 * pair : pair];
-        float second = row[interleaved ? 2 * pair + 1 : pair + pairs];
+        if (i >= n_rotated) return row[i];
+        const int pairs = n_rotated / 2;
+        const bool is_first = interleaved ? i % 2 == 0 : i < pairs;
+        const int distance = interleaved ? 1 : pairs;
+        const int first_at = is_first ? i : i - distance;
+        const int pair = interleaved ? i / 2 : first_at;
+        float first = row[first_at];
+        float second = row[first_at + distance];
         rotate_pair(first, second, table[2 * pair], table[2 * pair + 1]);
-        return (interleaved ? i % 2 == 0 : i < pairs) ? first : second;
+        return is_first ? first : second;
     };
     for (int i = 2 * m.team.lane(); i < head_dim; i += 64)
         *reinterpret_cast<std::uint32_t*>(out + i) = pack_halves(rotated(i), rotated(i + 1));
-    m.team.sync_warp();
 }
 
-// Biases, QK-norm and RoPE of one token's heads; q goes to x as FP16, K and V to the cache. A block per token, a warp
-// per head. `area` is shared memory: the table of angles, then a row per warp.
+// The heads of a token by the block's number; a warp each.
+constexpr int kHeadsPerBlock = kElementwiseThreads / 32;
+// The last layer's q is never used, and its part of qkv need not be there.
+VIGIL_HD int first_head(const PrefillChunk& c, int layer) {
+    return layer + 1 < c.model.config.n_layers ? 0 : c.model.config.n_heads;
+}
+VIGIL_HD int head_blocks(const PrefillChunk& c, int layer) {
+    const int n = c.model.config.n_heads + 2 * c.model.config.n_kv_heads - first_head(c, layer);
+    return (n + kHeadsPerBlock - 1) / kHeadsPerBlock;
+}
+
+// Biases, QK-norm and RoPE of a token's heads; q goes to x as FP16, K and V to the cache. head_blocks blocks per token.
+// `area` is shared memory: the table of angles, then a row per warp.
 template <class M>
-VIGIL_DEVICE void finish_token_heads(M& m, const PrefillChunk& c, int layer, float* area) {
+VIGIL_DEVICE void finish_heads(M& m, const PrefillChunk& c, int layer, float* area) {
     const ModelConfig& config = c.model.config;
-    const LayerWeights& w = c.model.weights.layers[layer];
-    const int token = m.team.block();
+    const int blocks = head_blocks(c, layer);
+    const int token = m.team.block() / blocks;
     const int position = c.first + token;
-    const int n_q = config.n_heads;
-    const int n_kv = config.n_kv_heads;
-    const int head_dim = config.head_dim;
     float* table = area;
-    float* row = area + config.rotary_dim + m.team.warp() * head_dim;
     for (int pair = m.team.thread(); pair < config.rotary_dim / 2; pair += m.team.n_threads())
         rope_angle(m, c.model, position, pair, &table[2 * pair], &table[2 * pair + 1]);
     m.team.sync();
-    const float* qkv = c.buffers.qkv + row_offset(token, qkv_rows(config));
-    auto* x = static_cast<std::uint16_t*>(c.buffers.x) + row_offset(token, head_rows(config));
-    // The last layer's q is never used, and its part of qkv need not be there.
-    const bool needs_q = layer + 1 < config.n_layers;
-    for (int h = (needs_q ? 0 : n_q) + m.team.warp(); h < n_q + 2 * n_kv; h += m.team.n_warps()) {
-        const float* head = qkv + h * head_dim;
-        const auto bias = [&](const float* all, int i) { return all != nullptr ? all + i * head_dim : nullptr; };
-        const auto place = [&](int kv_head) {
-            return cache_offset(c, layer, kv_head) + row_offset(position, head_dim);
-        };
-        if (h < n_q)
-            finish_head(m, config, head, bias(w.bq, h), w.q_norm, table, row, x + h * head_dim);
-        else if (h < n_q + n_kv)
-            finish_head(m, config, head, bias(w.bk, h - n_q), w.k_norm, table, row, c.model.kv.k + place(h - n_q));
-        else
-            finish_head(m, config, head, bias(w.bv, h - n_q - n_kv), nullptr, nullptr, row,
-                        c.model.kv.v + place(h - n_q - n_kv));
+
+    const int n_q = config.n_heads;
+    const int n_kv = config.n_kv_heads;
+    const int head_dim = config.head_dim;
+    const int h = first_head(c, layer) + m.team.block() % blocks * kHeadsPerBlock + m.team.warp();
+    if (h >= n_q + 2 * n_kv) return;
+    const LayerWeights& w = c.model.weights.layers[layer];
+    float* row = area + config.rotary_dim + m.team.warp() * head_dim;
+    const float* head = c.buffers.qkv + row_offset(token, qkv_rows(config)) + h * head_dim;
+    const auto bias = [&](const float* all, int i) { return all != nullptr ? all + i * head_dim : nullptr; };
+    const auto place = [&](int kv_head) { return cache_offset(c, layer, kv_head) + row_offset(position, head_dim); };
+    if (h < n_q) {
+        auto* x = static_cast<std::uint16_t*>(c.buffers.x) + row_offset(token, head_rows(config));
+        finish_head(m, config, head, bias(w.bq, h), w.q_norm, table, row, x + h * head_dim);
+    } else if (h < n_q + n_kv) {
+        const int kv_head = h - n_q;
+        finish_head(m, config, head, bias(w.bk, kv_head), w.k_norm, table, row, c.model.kv.k + place(kv_head));
+    } else {
+        const int kv_head = h - n_q - n_kv;
+        finish_head(m, config, head, bias(w.bv, kv_head), nullptr, nullptr, row, c.model.kv.v + place(kv_head));
     }
 }
 
