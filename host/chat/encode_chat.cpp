@@ -1,3 +1,4 @@
+// From a rendered conversation to tokens: only what the template itself says may be a special token.
 #include "host/chat/chat_template.h"
 
 namespace vigil {

@@ -70,7 +70,7 @@ def breaches_of_file(root, relative):
 
     text = (root / relative).read_text(encoding="utf-8")
     has_header = relative.suffix not in {".h", ".cuh"} and (root / relative).with_suffix(".h").is_file()
-    if not re.match(r"//\s*\w|/\*", text) and not has_header:
+    if not re.match(r"//[^\n]*\w|/\*", text) and not has_header:
         yield 1, "the first line is not a comment that says what the file is for"
 
     for number, line in enumerate(without_comments(text).splitlines(), start=1):

@@ -73,7 +73,9 @@ class FolderRules(unittest.TestCase):
     def test_a_file_says_its_role_first(self):
         self.assert_breach({"host/a.h": "#pragma once\n"}, "first line is not a comment")
         self.assert_breach({"host/a.cpp": "int a;\n"}, "first line is not a comment")
+        self.assert_breach({"host/a.cpp": "// ------\nint a;\n"}, "first line is not a comment")
         self.assertEqual(breaches_of({"host/a.h": HEADER, "host/a.cpp": "int a;\n"}), [])
+        self.assertEqual(breaches_of({"host/a.cpp": "// --trace: the file it goes to.\n"}), [])
 
 
 if __name__ == "__main__":
