@@ -41,8 +41,9 @@ struct Moments {
 
     Line line(Offset kind) const {
         const float determinant = w * qq - q * q;
-        if (!(determinant > 0)) return {0, x / w};
-        const Line best{(w * xq - x * q) / determinant, (qq * x - q * xq) / determinant};
+        // With all quants alike there is no slope to fit.
+        const Line best =
+            determinant > 0 ? Line{(w * xq - x * q) / determinant, (qq * x - q * xq) / determinant} : Line{0, x / w};
         if (kind == Offset::at_most_zero && best.offset > 0) return {xq / qq, 0};
         return best;
     }
