@@ -40,6 +40,8 @@ class Value {
                                  std::shared_ptr<const List>, std::shared_ptr<const Dict>, std::shared_ptr<Namespace>,
                                  std::shared_ptr<Iterator>, std::shared_ptr<const Callable>, std::shared_ptr<Loop>>;
 
+    // Whatever a template can hold is a Value without further ado.
+    // NOLINTBEGIN(google-explicit-constructor)
     Value() = default;
     Value(None) : variant_(None{}) {}
     Value(Undefined undefined) : variant_(std::move(undefined)) {}
@@ -57,6 +59,7 @@ class Value {
     Value(std::shared_ptr<const Callable> callable) : variant_(std::move(callable)) {}
     Value(std::shared_ptr<Loop> loop) : variant_(std::move(loop)) {}
     Value(const char*) = delete;
+    // NOLINTEND(google-explicit-constructor)
 
     // nullptr if the value is of another type.
     const bool* boolean() const noexcept { return std::get_if<bool>(&variant_); }
