@@ -1,11 +1,15 @@
 // Infinite and NaN scales in blocks of every type, and the message that names the place.
 #include "host/gguf/finite.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <doctest/doctest.h>
+#include <random>
 #include <string>
 #include <vector>
 
+#include "host/gguf/dequantize.h"
 #include "host/gguf/writer.h"
 #include "tests/gguf/temporary_folder.h"
 
@@ -104,6 +108,30 @@ TEST_CASE("a plain weight that is infinite or NaN is found") {
     CHECK(place(TensorType::F32, bytes_of<std::uint32_t>({0x7f7fffff, 0xff7fffff, 1})) == -1);
     CHECK(place(TensorType::F32, bytes_of<std::uint32_t>({0x7f7fffff, 0xff7fffff, 0xffc00000})) == 2);
     CHECK(place(TensorType::F32, {}) == -1);
+}
+
+TEST_CASE("random bytes in blocks of every type are either refused or unpack to finite weights") {
+    std::mt19937_64 random(5);
+    for (std::uint32_t number = 0; number < 64; ++number) {
+        const auto* format = gguf::find_type(number);
+        if (format == nullptr) continue;
+        CAPTURE(format->name);
+        int n_refused = 0;
+        for (int round = 0; round < 2000; ++round) {
+            std::vector<std::byte> block(format->block_bytes);
+            for (auto& byte : block) byte = static_cast<std::byte>(random());
+            // Damage that the scales' tests must see: exponents of all ones, in every place of the block.
+            if (round % 2 == 0) block[random() % block.size()] |= std::byte{0x7f};
+            std::vector<float> weights(format->block_weights);
+            gguf::dequantize(format->type, block, weights);
+            const bool refused = gguf::find_not_finite(format->type, block).has_value();
+            const bool finite = std::all_of(weights.begin(), weights.end(), [](float w) { return std::isfinite(w); });
+            n_refused += refused;
+            if (!refused) REQUIRE(finite);
+        }
+        CHECK(n_refused > 0);
+        CHECK(n_refused < 2000);
+    }
 }
 
 TEST_CASE("the error names file, tensor, block of the whole tensor, type and value") {

@@ -264,6 +264,32 @@ TEST_CASE("a file that is too short for its tensors is refused") {
     check_table(truncation_cases);
 }
 
+TEST_CASE("in every type, columns that cut a block and data that ends early are refused") {
+    const TemporaryFolder folder;
+    for (std::uint32_t number = 0; number < 64; ++number) {
+        const auto* format = gguf::find_type(number);
+        if (format == nullptr) continue;
+        CAPTURE(format->name);
+        RawFile file;
+        const std::uint64_t cols = 2 * format->block_weights;
+        file.tensors = {{raw_string("a.weight"), {cols, 3}, number, 0}};
+        file.data_bytes = 6 * format->block_bytes;
+        CHECK_NOTHROW(gguf::File::open(folder.write("whole.gguf", file.bytes())));
+
+        auto bytes = file.bytes();
+        bytes.pop_back();
+        check_refusal(folder.write("short.gguf", bytes), {"tensor 'a.weight'", "reaches past the end"});
+        if (format->block_weights == 1) continue;
+        for (const std::uint64_t wrong : {cols - 1, cols + 1, std::uint64_t{format->block_weights} / 2}) {
+            file.tensors[0].dims = {wrong, 1};
+            check_refusal(folder.write("cut.gguf", file.bytes()),
+                          {"tensor 'a.weight'", std::to_string(wrong) + " columns are no multiple of the " +
+                                                    std::to_string(format->block_weights) + " weights in a block of " +
+                                                    std::string(format->name)});
+        }
+    }
+}
+
 TEST_CASE("a file cut inside a field names the field") {
     const TemporaryFolder folder;
     const auto bytes = valid_file().bytes();

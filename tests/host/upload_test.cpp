@@ -1,5 +1,6 @@
 // Uploads: what lies on the device equals what the file holds, for every type; bad shapes and values are refused.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <doctest/doctest.h>
 #include <filesystem>
@@ -84,7 +85,8 @@ gguf::File open_synthetic(const synth::ModelSpec& spec) {
 
 TEST_CASE("weights of every type arrive as the file's values in 16 bit") {
     const auto device = make_cpu_device(2);
-    for (const char* type : {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"}) {
+    for (const char* type : {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K",
+                             "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4"}) {
         CAPTURE(std::string(type));
         synth::ModelSpec spec;
         spec.type = type;
@@ -177,6 +179,21 @@ TEST_CASE("a value that FP16 can't hold is refused by tensor, place and value") 
     CHECK(text.find("blk.0.ffn_up.weight") != std::string::npos);
     CHECK(text.find("70000") != std::string::npos);
     CHECK(text.find("at 37") != std::string::npos);
+}
+
+TEST_CASE("an infinite or NaN weight is refused by tensor, place and value, also where nothing is converted") {
+    const auto device = make_cpu_device(1);
+    for (const float bad : {INFINITY, NAN}) {
+        ModelFile model;
+        std::vector<float> values(16, 1.0f);
+        values[7] = bad;
+        model.tensors["blk.0.ffn_norm.weight"].values = values;
+        const gguf::File file = model.open();
+        const std::string text = message_of<gguf::Error>([&] { Model(file, *device, 0); });
+        CAPTURE(text);
+        CHECK(text.find("blk.0.ffn_norm.weight") != std::string::npos);
+        CHECK(text.find("weight 7 of type F32: the value is") != std::string::npos);
+    }
 }
 
 TEST_CASE("norms keep values that FP16 can't hold") {

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <doctest/doctest.h>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <variant>
 #include <vector>
