@@ -1,0 +1,120 @@
+#include "runtime/serve/answer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <limits>
+#include <stdexcept>
+#include <utility>
+
+#include "runtime/serve/api_error.h"
+
+namespace vigil::serve {
+namespace {
+
+// Of the running mean of a generation's duration: enough of the past to be steady.
+constexpr double kNewPart = 0.2;
+
+double us_between(Connection::Clock::time_point from, Connection::Clock::time_point to) {
+    return std::chrono::duration<double, std::micro>(to - from).count();
+}
+
+Request make_request(const Parameters& p, const std::vector<Token>& prompt) {
+    Request request;
+    request.prompt = prompt;
+    request.sampling = p.sampling;
+    request.max_new_tokens = p.max_tokens.value_or(std::numeric_limits<std::int32_t>::max());
+    request.ignore_eos = p.ignore_eos;
+    request.stop = p.stop;
+    request.top_logprobs = p.top_logprobs.value_or(0);
+    return request;
+}
+
+}  // namespace
+
+Answer::Answer(Service& service, Parameters parameters, std::vector<std::vector<Token>> prompts, Connection& connection)
+    : service_(service),
+      parameters_(std::move(parameters)),
+      prompts_(std::move(prompts)),
+      connection_(connection),
+      deadline_(connection.request_arrived() + service.limits.request),
+      entry_(service.requests, cancellation_),
+      asked_(connection.request_arrived()) {
+    watch_.emplace(service.peers, connection.socket(), [this] { abandon(); });
+}
+
+void Answer::check_cancelled() const {
+    switch (cancellation_.why()) {
+        case Cancellation::Why::client_gone:
+            service_.metrics.client_gone();
+            throw ClientGone();
+        case Cancellation::Why::shutting_down:
+            throw ApiError(503, "the server is shutting down", "server_error", {}, "shutting_down");
+        case Cancellation::Why::time_limit:
+        case Cancellation::Why::none:
+            break;
+    }
+}
+
+bool Answer::begin_next() {
+    if (begun_ == prompts_.size()) return false;
+    ending_ = {};
+    const auto before = Clock::now();
+    try {
+        turn_.emplace(std::move(*[&] {
+            auto turn = service_.turns.wait(cancellation_, deadline_,
+                                            begun_ == 0 ? Turns::Queue::bounded : Turns::Queue::keep_place);
+            if (turn) return turn;
+            check_cancelled();
+            throw ApiError(503, fmt::format("no turn within {} s", service_.limits.request.count() / 1000),
+                           "server_error", {}, "timeout");
+        }()));
+    } catch (const QueueFull&) {
+        service_.metrics.rejected();
+        throw ApiError(429, fmt::format("{} requests wait already", service_.turns.capacity()), "rate_limit_error", {},
+                       "queue_full");
+    }
+    const auto turn_came = Clock::now();
+    ending_.queue_ms = us_between(asked_, turn_came) * 1e-3;
+    try {
+        generation_.emplace(service_.engine.submit(make_request(parameters_, prompts_[begun_])));
+    } catch (const std::invalid_argument& error) {
+        throw invalid_request(error.what());
+    }
+    ending_.accepted_to_submitted_us = us_between(asked_, before) + us_between(turn_came, Clock::now());
+    cancels_.emplace(cancellation_, [this] { generation_->cancel(); });
+    ++begun_;
+    return true;
+}
+
+std::optional<TokenResult> Answer::next() {
+    if (Clock::now() > deadline_) cancellation_.request(Cancellation::Why::time_limit);
+    std::optional<TokenResult> token = generation_->next();
+    token_arrived_ = Clock::now();
+    if (!token) {
+        cancels_.reset();
+        turn_.reset();
+        asked_ = Clock::now();
+    }
+    return token;
+}
+
+void Answer::sent() {
+    ending_.token_to_socket_us.push_back(us_between(token_arrived_, Clock::now()));
+}
+
+const Ending& Answer::ending() {
+    ending_.statistics = generation_->statistics();
+    service_.metrics.generation(ending_.statistics, ending_.queue_ms);
+    const double mean = service_.mean_ms;
+    service_.mean_ms = mean + kNewPart * (ending_.statistics.total_ms - mean);
+    check_cancelled();
+    if (generation_->reason() == FinishReason::kFault)
+        throw ApiError(500, generation_->error(), "server_error", {}, "engine_fault");
+    const bool cut =
+        generation_->reason() == FinishReason::kLength || generation_->reason() == FinishReason::kCancelled;
+    ending_.finish_reason = cut ? "length" : "stop";
+    return ending_;
+}
+
+}  // namespace vigil::serve

@@ -1,0 +1,213 @@
+#include "runtime/serve/connection.h"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <cerrno>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "runtime/serve/request_head.h"
+
+namespace vigil::serve {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kPiece = 16 << 10;
+constexpr std::string_view kEndOfHead = "\r\n\r\n";
+// Chunked framing may be longer than what it frames; the decoded body has its own limit.
+constexpr std::size_t kFramingFactor = 2;
+constexpr std::size_t kFramingSlack = 64 << 10;
+constexpr auto kGoodbye = 500ms;
+constexpr std::size_t kGoodbyeBytes = 8 << 20;
+
+// Whether `events` came before `deadline`.
+bool await_socket(int socket, short events, Connection::Clock::time_point deadline) {
+    while (true) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Connection::Clock::now());
+        pollfd waiting{socket, events, 0};
+        const int n = poll(&waiting, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+        if (n > 0) return true;
+        if (n == 0 || errno != EINTR) return false;
+    }
+}
+
+template <class T>
+void set_option(int socket, int level, int name, T value) {
+    setsockopt(socket, level, name, &value, sizeof value);
+}
+
+void read_address(int (*get)(int, sockaddr*, socklen_t*), int socket, std::string& ip, int& port) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    char text[INET6_ADDRSTRLEN] = "";
+    port = 0;
+    if (get(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0) {
+        if (address.ss_family == AF_INET) {
+            const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
+            inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+            port = ntohs(v4.sin_port);
+        } else if (address.ss_family == AF_INET6) {
+            const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
+            inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
+            port = ntohs(v6.sin6_port);
+        }
+    }
+    ip = text;
+}
+
+}  // namespace
+
+thread_local Connection* Connection::current_ = nullptr;
+
+Connection::Connection(int socket, std::uint64_t id, const Limits& limits)
+    : socket_(socket), id_(id), limits_(limits), last_taken_(Clock::now()) {
+    current_ = this;
+    // Now: later the peer may have gone.
+    read_address(getpeername, socket_, peer_ip_, peer_port_);
+    set_option(socket_, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(socket_, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(socket_, SOL_SOCKET, SO_SNDBUF, limits_.socket_buffer);
+    // A client whose machine has gone answers nothing, not even that it has gone.
+    set_option(socket_, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<unsigned>(limits_.write.count()));
+}
+
+Connection::~Connection() {
+    current_ = nullptr;
+    close(socket_);
+}
+
+Connection::Arrival Connection::await_head() {
+    input_.erase(0, at_);
+    at_ = 0;
+    head_bytes_ = 0;
+    may_read_ = 0;
+    read_fault_ = ReadFault::none;
+    bytes_written_ = 0;
+    request_arrived_ = Clock::now();
+    bool begun = !input_.empty();
+    auto deadline = Clock::now() + (begun ? limits_.head : limits_.idle);
+    while (true) {
+        // Empty lines before a request are none of it (RFC 9112, section 2.2).
+        while (input_.starts_with("\r\n")) input_.erase(0, 2);
+        const std::size_t end = input_.find(kEndOfHead);
+        if (end != std::string::npos && end + kEndOfHead.size() <= limits_.head_bytes) {
+            head_bytes_ = end + kEndOfHead.size();
+            request_arrived_ = Clock::now();
+            return Arrival::head;
+        }
+        if (input_.size() > limits_.head_bytes) return Arrival::too_large;
+        if (!may_begin_request(input_)) return Arrival::no_http;
+        if (!fill(deadline)) return read_fault_ == ReadFault::timed_out && begun ? Arrival::timed_out : Arrival::closed;
+        if (!begun) deadline = Clock::now() + limits_.head;
+        begun = true;
+    }
+}
+
+void Connection::begin_body() {
+    read_deadline_ = Clock::now() + limits_.body;
+    may_read_ = head_bytes_ + kFramingFactor * limits_.body_bytes + kFramingSlack;
+}
+
+bool Connection::fill(Clock::time_point deadline) {
+    if (!await_socket(socket_, POLLIN, deadline)) {
+        read_fault_ = ReadFault::timed_out;
+        return false;
+    }
+    const std::size_t before = input_.size();
+    input_.resize(before + kPiece);
+    const ssize_t n = recv(socket_, input_.data() + before, kPiece, 0);
+    input_.resize(before + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+    if (n <= 0) read_fault_ = ReadFault::closed;
+    return n > 0;
+}
+
+ssize_t Connection::read(char* to, size_t size) {
+    if (read_fault_ != ReadFault::none) return -1;
+    if (at_ == input_.size()) {
+        input_.clear();
+        at_ = 0;
+        head_bytes_ = 0;
+        // A client that asked whether it may send its body waits for the word.
+        if (!flush_some() || !fill(read_deadline_)) return read_fault_ == ReadFault::closed ? 0 : -1;
+    }
+    const std::size_t n = std::min({size, input_.size() - at_, may_read_});
+    if (n == 0) {
+        read_fault_ = ReadFault::too_large;
+        return -1;
+    }
+    input_.copy(to, n, at_);
+    at_ += n;
+    may_read_ -= n;
+    return static_cast<ssize_t>(n);
+}
+
+ssize_t Connection::write(const char* from, size_t size) {
+    if (broken_ || output_.size() - sent_ > limits_.unsent_bytes) {
+        broken_ = true;
+        return -1;
+    }
+    if (sent_ == output_.size()) last_taken_ = Clock::now();
+    output_.append(from, size);
+    bytes_written_ += size;
+    return static_cast<ssize_t>(size);
+}
+
+bool Connection::flush_some() {
+    while (!broken_ && sent_ < output_.size()) {
+        const ssize_t n = send(socket_, output_.data() + sent_, output_.size() - sent_, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n > 0) {
+            sent_ += static_cast<std::size_t>(n);
+            last_taken_ = Clock::now();
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            broken_ = Clock::now() - last_taken_ > limits_.write;
+            break;
+        } else if (errno != EINTR) {
+            broken_ = true;
+        }
+    }
+    if (sent_ == output_.size()) {
+        output_.clear();
+        sent_ = 0;
+    } else if (sent_ > limits_.unsent_bytes) {
+        output_.erase(0, sent_);
+        sent_ = 0;
+    }
+    return !broken_;
+}
+
+bool Connection::flush_all() {
+    while (flush_some() && sent_ < output_.size())
+        if (!await_socket(socket_, POLLOUT, last_taken_ + limits_.write)) broken_ = true;
+    return !broken_;
+}
+
+void Connection::say_goodbye() {
+    if (broken_) return;
+    shutdown(socket_, SHUT_WR);
+    const auto deadline = Clock::now() + kGoodbye;
+    for (std::size_t taken = 0; taken < kGoodbyeBytes; taken += input_.size()) {
+        input_.clear();
+        if (!fill(deadline)) return;
+    }
+}
+
+std::string Connection::peer() const {
+    const bool is_v6 = peer_ip_.find(':') != std::string::npos;
+    return is_v6 ? fmt::format("[{}]:{}", peer_ip_, peer_port_) : fmt::format("{}:{}", peer_ip_, peer_port_);
+}
+
+void Connection::get_remote_ip_and_port(std::string& ip, int& port) const {
+    ip = peer_ip_;
+    port = peer_port_;
+}
+
+void Connection::get_local_ip_and_port(std::string& ip, int& port) const {
+    read_address(getsockname, socket_, ip, port);
+}
+
+}  // namespace vigil::serve
