@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs with apt whatever is missing of what vigil is built from; does nothing if all of it is there.
-#   scripts/install_packages.sh [build|check]…    build (default): to build and test; check: to format and lint
+#   scripts/install_packages.sh [build|check]…    build (default): to build and test; check: what CI needs beside
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -12,7 +12,7 @@ build=(
     doctest-dev libbenchmark-dev                          # tests and benchmarks
     python3 ca-certificates                               # the structure test; the model's download
 )
-check=(clang-format-14 clang-tidy-16)
+check=(clang-format-14 clang-tidy-16 ccache) # ccache: the builds of one CI run share most objects
 
 wanted=()
 for group in "${@:-build}"; do
