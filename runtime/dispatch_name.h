@@ -1,6 +1,8 @@
 // The word for each dispatch, as `--dispatch` takes it and reports show it.
 #pragma once
 
+#include <string_view>
+
 #include "host/device.h"
 
 namespace vigil {
@@ -15,6 +17,13 @@ constexpr const char* name_of(host::Dispatch dispatch) {
             break;
     }
     return "persistent";
+}
+
+// The dispatch of that name; persistent for any other text.
+constexpr host::Dispatch dispatch_named(std::string_view name) {
+    for (const host::Dispatch dispatch : {host::Dispatch::graph, host::Dispatch::launch})
+        if (name == name_of(dispatch)) return dispatch;
+    return host::Dispatch::persistent;
 }
 
 }  // namespace vigil

@@ -8,12 +8,14 @@
 #     sanitize      compute-sanitizer: memcheck, synccheck and initcheck over the tests labelled `sanitize`; racecheck,
 #                   which is many times slower, over those labelled `racecheck`
 #     bench         the benchmarks
-#     latency       decode_latency on models of PRESETS (made first): tokens and submissions by dispatch, JSON and Markdown
+#     latency       vigil bench on models of PRESETS (made first): tokens, prompts and submissions by dispatch, as Markdown
+#                   and in vigil_bench.json
 #     soak          10,000 cycles of park, prefill and resume; the host killed, stopped and silent
 #     stash         puts the piece of the model that is in .gpu-model/ aside, and joins the pieces once all are there
 #     all           doctor, tests, tests-m40, sanitize, bench, latency, soak
 # ONLY=REGEX restricts tests and sanitize to names that match. TEST_TIMEOUT is in seconds (120). PRESETS are those of
-# bench/synth_model, DEPTHS positions (0,512,4096); VIGIL_SOAK_CYCLES is the number of cycles.
+# bench/synth_model, DEPTHS positions (0,512,4096), BENCH_FLAGS more flags of vigil bench; VIGIL_SOAK_CYCLES is the
+# number of cycles.
 set -uo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -144,8 +146,9 @@ mode_latency() {
         models+=("$stash/$preset.gguf")
         [ -f "$stash/$preset.gguf" ] || "$package/build/bench/synth_model" "$stash/$preset.gguf" --preset "$preset" || status=1
     done
-    local -a command=("$package/build/bench/decode_latency" "${models[@]}" --depth "${DEPTHS:-0,512,4096}")
-    VIGIL_COMMIT=$(cat "$package/commit") "${command[@]}" --json-file "$out/decode_latency.json" || status=1
+    # shellcheck disable=SC2206  # flags are words
+    local -a command=("$package/build/vigil" bench "${models[@]}" -d "${DEPTHS:-0,512,4096}" --jobs 2000 ${BENCH_FLAGS:-})
+    VIGIL_COMMIT=$(cat "$package/commit") "${command[@]}" --json-file "$out/vigil_bench.json" || status=1
 }
 
 mode_soak() {

@@ -38,8 +38,10 @@ int run(int argc, char** argv) {
     app.require_subcommand(1);
     app.footer(kFooter);
     const std::vector<std::pair<const char*, Action>> commands = {
-        {"run", add_run(app)},         {"tokenize", add_tokenize(app)}, {"perplexity", add_perplexity(app)},
-        {"inspect", add_inspect(app)}, {"quantize", add_quantize(app)}, {"doctor", add_doctor(app)},
+        {"run", add_run(app)},           {"bench", add_bench(app)},
+        {"tokenize", add_tokenize(app)}, {"perplexity", add_perplexity(app)},
+        {"inspect", add_inspect(app)},   {"quantize", add_quantize(app)},
+        {"doctor", add_doctor(app)},
     };
     try {
         app.parse(argc, argv);

@@ -33,12 +33,6 @@ CLI::Validator seed_number() {
             ""};
 }
 
-Dispatch dispatch_of(const std::string& name) {
-    for (const Dispatch dispatch : {Dispatch::graph, Dispatch::launch})
-        if (name == name_of(dispatch)) return dispatch;
-    return Dispatch::persistent;
-}
-
 }  // namespace
 
 void add_model_path(CLI::App& command, std::string& path) {
@@ -52,28 +46,32 @@ void add_pre_tokenizer(CLI::App& command, std::string& name) {
         ->check(not_empty());
 }
 
+void add_device_options(CLI::App& command, EngineOptions& options) {
+    command.add_option("--device", options.device, "Where to run; auto: a GPU that fits, else the CPU")
+        ->check(device_name())
+        ->capture_default_str();
+    command.add_option("-t,--threads", options.cpu_threads, "Threads of the CPU device; 0: all cores")
+        ->check(number_in(0, kMaxThreads))
+        ->capture_default_str();
+}
+
 void add_model_options(CLI::App& command, ModelOptions& options) {
     add_model_path(command, options.path);
     command.add_option("-c,--ctx-size", options.engine.ctx_size, "Context in tokens; 0: the model's own, at most 4096")
         ->check(integer_from(0))
         ->capture_default_str();
-    command.add_option("--device", options.engine.device, "Where to run; auto: a GPU that fits, else the CPU")
-        ->check(device_name())
-        ->capture_default_str();
+    add_device_options(command, options.engine);
     command.add_option("--dispatch", options.dispatch, "The resident kernel (persistent), or what it is compared with")
         ->check(one_of({"persistent", "graph", "launch"}))
         ->capture_default_str();
     command.add_flag("--no-cublas", options.no_cublas, "Read prompts with vigil's own matrix multiplication");
-    command.add_option("-t,--threads", options.engine.cpu_threads, "Threads of the CPU device; 0: all cores")
-        ->check(number_in(0, kMaxThreads))
-        ->capture_default_str();
     add_pre_tokenizer(command, options.pre_tokenizer);
 }
 
 Engine load_engine(const ModelOptions& options, std::int32_t logits_rows) {
     ProgressBar progress("loading", "B", stderr_is_terminal());
     EngineOptions engine = options.engine;
-    engine.dispatch = dispatch_of(options.dispatch);
+    engine.dispatch = dispatch_named(options.dispatch);
     engine.use_cublas = !options.no_cublas;
     engine.logits_rows = logits_rows;
     if (!options.pre_tokenizer.empty()) engine.pre_tokenizer = options.pre_tokenizer;

@@ -21,6 +21,8 @@ struct ModelOptions {
 void add_model_path(CLI::App& command, std::string& path);
 // --pre NAME; empty: as the file says.
 void add_pre_tokenizer(CLI::App& command, std::string& name);
+// --device and --threads.
+void add_device_options(CLI::App& command, EngineOptions& options);
 // MODEL and the flags of context and device.
 void add_model_options(CLI::App& command, ModelOptions& options);
 

@@ -1,4 +1,4 @@
-#include "bench/latency/random_data.h"
+#include "runtime/bench/random_data.h"
 
 #include <algorithm>
 #include <cstdint>

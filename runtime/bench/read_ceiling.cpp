@@ -1,4 +1,4 @@
-#include "bench/latency/read_ceiling.h"
+#include "runtime/bench/read_ceiling.h"
 
 #include <algorithm>
 #include <chrono>
@@ -7,8 +7,8 @@
 #include <thread>
 #include <vector>
 
-#include "bench/latency/random_data.h"
 #include "device/read_ceiling.h"
+#include "runtime/bench/random_data.h"
 
 namespace vigil::bench {
 namespace {

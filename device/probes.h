@@ -1,0 +1,36 @@
+// Kernels that do one thing the resident kernel is made of, so that it can be timed by itself.
+#pragma once
+
+#include <cstdint>
+
+#include "device/model.h"
+
+namespace vigil::device::cuda {
+
+// How blocks hand n floats to each other: each publishes its share, each has all of them in shared memory afterwards.
+enum class ExchangeForm {
+    barrier,         // the portable exchange of the resident kernel, without any values
+    barrier_gather,  // the same barrier, then loads
+    flagged_words,   // no barrier: the two lowest mantissa bits of a float carry its epoch, readers poll the floats
+};
+
+constexpr std::int32_t kMaxExchangedFloats = 8192;
+
+struct ExchangeProbe {
+    ExchangeForm form = ExchangeForm::barrier;
+    std::int32_t n_blocks = 1;            // all resident at once
+    std::int32_t n_floats = 0;            // a multiple of 4, at most kMaxExchangedFloats
+    std::int32_t n_rounds = 0;            // exchanges back to back
+    float* values = nullptr;              // [2][kMaxExchangedFloats] device memory
+    SyncWords* sync = nullptr;            // device memory
+    ring::BlockFault* faults = nullptr;   // [n_blocks] why a wait outlasted its deadline
+    std::uint64_t* elapsed_ns = nullptr;  // device memory, one word: all rounds but the first tenth, by block 0's clock
+    std::uint32_t* wrong = nullptr;  // device memory, one word: values that were not what their owner had published
+};
+
+// Enqueue a kernel on `stream` (a cudaStream_t) and return a cudaError_t, 0 for success. Defined in builds with CUDA.
+int launch_exchange(const ExchangeProbe& probe, void* stream);
+// One block of one warp that does nothing.
+int launch_empty(void* stream);
+
+}  // namespace vigil::device::cuda
