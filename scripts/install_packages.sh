@@ -8,6 +8,7 @@ build=(
     g++ cmake ninja-build                                 # the tools
     libcli11-dev nlohmann-json3-dev libfmt-dev # command line, JSON, messages
     libpcre2-dev libutf8proc-dev                          # the tokenizer's regular expressions and Unicode tables
+    libcpp-httplib-dev pkg-config                         # the HTTP server
     libboost-dev                                          # Boost.Lockfree
     doctest-dev libbenchmark-dev                          # tests and benchmarks
     python3 ca-certificates                               # the structure test; the model's download
