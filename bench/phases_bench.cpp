@@ -11,7 +11,6 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <sstream>
 #include <string>
 #include <unistd.h>
@@ -84,10 +83,10 @@ struct Subject {
 };
 
 Subject& subject(const Shape& shape) {
-    static std::optional<Subject> instance;
+    static std::unique_ptr<Subject> instance;
     if (!instance || !(instance->shape == shape)) {
-        instance.reset();
-        instance.emplace(shape);
+        instance.reset();  // before the next one is made
+        instance = std::make_unique<Subject>(shape);
     }
     return *instance;
 }
