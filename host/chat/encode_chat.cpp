@@ -1,3 +1,4 @@
+// A rendered conversation as tokens; declared in chat_template.h.
 // From a rendered conversation to tokens: only what the template itself says may be a special token.
 #include "host/chat/chat_template.h"
 
