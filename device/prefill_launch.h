@@ -34,7 +34,7 @@ struct GemmArgs {
 struct PrefillStep {
     PrefillOp op = PrefillOp::kEmbed;
     std::int32_t layer = 0;
-    const float* norm = nullptr;      // kNorm
+    const float* norm = nullptr;      // kNorm; kRopeAppend: the layer's q_norm or null
     GemmArgs gemm;                    // kGemm; kUnpack takes w of it
     std::uint16_t* halves = nullptr;  // kUnpack: [w.rows, w.cols]
 };

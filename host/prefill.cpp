@@ -1,6 +1,7 @@
 #include "host/prefill.h"
 
 #include <algorithm>
+#include <chrono>
 #include <fmt/format.h>
 #include <string>
 #include <vector>
@@ -161,12 +162,17 @@ void ChunkedPrefill::warm_up() {
         };
         if (step.op == PrefillOp::kGemm && std::ranges::none_of(products, same)) products.push_back(step.gemm);
     }
-    for (std::int32_t n = 1; n <= chunk_; n = padded(n) + 1)
+    // A slow GPU has better things to do; the first products wait for the library.
+    constexpr std::chrono::milliseconds kEnough{50};
+    for (std::int32_t n = 1; n <= chunk_; n = padded(n) + 1) {
+        const auto begin = std::chrono::steady_clock::now();
         for (device::GemmArgs& g : products) {
             g.n_tokens = n;
             multiply_halves(g.w.format == TensorFormat::kF16 ? g.w.data : unpacked_, g);
         }
-    device_.synchronize();
+        device_.synchronize();
+        if (n > 1 && std::chrono::steady_clock::now() - begin > kEnough) return;
+    }
 }
 
 // Rows of `out` behind the last token are written too: the buffers have room for them.
@@ -238,7 +244,7 @@ void ChunkedPrefill::run_chunk(std::int32_t offset, std::int32_t n_tokens, std::
 std::int32_t prefill_chunk(const Device& device, const device::ModelConfig& config) {
     constexpr std::int32_t kLeast = 512;
     constexpr std::int32_t kMost = 4096;
-    if (!device.info().is_cuda) return kLeast;
+    if (!device.info().is_cuda || !device::cuda::has_tensor_cores()) return kLeast;
     std::int32_t chunk = kMost;
     while (chunk > kLeast && Scratch(config, chunk, sizeof(float)).bytes > device.info().free_bytes / 8) chunk /= 2;
     return chunk;

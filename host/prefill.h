@@ -22,8 +22,8 @@ struct PrefillOptions {
     std::function<void(const device::PrefillStep*)> on_step = {};
 };
 
-// The chunk that suits `device`: as many tokens as keep a GPU's multiprocessors busy and whose scratch takes no more
-// than an eighth of the memory that is free now.
+// The chunk that suits `device`, the current GPU: as many tokens as keep tensor cores busy and whose scratch takes no
+// more than an eighth of the memory that is free now.
 std::int32_t prefill_chunk(const Device& device, const device::ModelConfig& config);
 
 class Prefill {

@@ -21,6 +21,13 @@ __global__ void __launch_bounds__(kElementwiseThreads) heads_kernel(const Prefil
     finish_heads(m, chunk, layer, m.area());
 }
 
+template <int HeadDim>
+__global__ void __launch_bounds__(kElementwiseThreads) whole_heads_kernel(const PrefillChunk chunk, int layer) {
+    __shared__ __align__(16) float table[HeadDim];
+    CudaMachine m{CudaTeam{nullptr}, {}};
+    finish_whole_heads<HeadDim>(m, chunk, layer, table);
+}
+
 __global__ void __launch_bounds__(kElementwiseThreads) swiglu_kernel(const PrefillChunk chunk) {
     const CudaMachine m{CudaTeam{nullptr}, {}};
     swiglu_run(m, chunk);
@@ -65,7 +72,17 @@ cudaError_t launch_norm(const PrefillChunk& c, const PrefillStep& s, cudaStream_
     return cudaGetLastError();
 }
 
+template <int HeadDim>
+cudaError_t launch_whole_heads(const PrefillChunk& c, const PrefillStep& s, cudaStream_t stream) {
+    whole_heads_kernel<HeadDim><<<static_cast<unsigned>(c.n_tokens), kElementwiseThreads, 0, stream>>>(c, s.layer);
+    return cudaGetLastError();
+}
+
 cudaError_t launch_heads(const PrefillChunk& c, const PrefillStep& s, cudaStream_t stream) {
+    if (has_whole_heads<64>(c.model.config, s.norm != nullptr)) return launch_whole_heads<64>(c, s, stream);
+    if (has_whole_heads<80>(c.model.config, s.norm != nullptr)) return launch_whole_heads<80>(c, s, stream);
+    if (has_whole_heads<96>(c.model.config, s.norm != nullptr)) return launch_whole_heads<96>(c, s, stream);
+    if (has_whole_heads<128>(c.model.config, s.norm != nullptr)) return launch_whole_heads<128>(c, s, stream);
     const ModelConfig& config = c.model.config;
     const int floats = config.rotary_dim + kElementwiseThreads / 32 * config.head_dim;
     const std::size_t shared = sizeof(BlockScratch) + sizeof(float) * static_cast<std::size_t>(floats);
@@ -133,9 +150,9 @@ cudaError_t launch_gemm_as(const GemmArgs& g, cudaStream_t stream) {
     return cudaGetLastError();
 }
 
-// The largest tile that gives every multiprocessor a block.
+// The largest tile that gives half of the multiprocessors a block: smaller ones cost more than the other half gains.
 cudaError_t launch_gemm(const GemmArgs& g, cudaStream_t stream) {
-    const auto enough = static_cast<unsigned>(multiprocessors());
+    const auto enough = static_cast<unsigned>(multiprocessors()) / 2;
     if (gemm_blocks<LargeProduct>(g) >= enough) return launch_gemm_as<LargeProduct>(g, stream);
     if (gemm_blocks<MediumProduct>(g) >= enough) return launch_gemm_as<MediumProduct>(g, stream);
     return launch_gemm_as<SmallProduct>(g, stream);
@@ -204,7 +221,9 @@ cudaError_t launch(const PrefillChunk& chunk, const PrefillStep& step, cudaStrea
 cudaError_t prepare() {
     for (const cudaError_t error :
          {prepare_kernel(norm_kernel, sizeof(BlockScratch)), prepare_kernel(swiglu_kernel, 0),
-          prepare_kernel(heads_kernel, 48 << 10), prepare_attention<64>(), prepare_attention<80>(),
+          prepare_kernel(heads_kernel, 48 << 10), prepare_kernel(whole_heads_kernel<64>, 0),
+          prepare_kernel(whole_heads_kernel<80>, 0), prepare_kernel(whole_heads_kernel<96>, 0),
+          prepare_kernel(whole_heads_kernel<128>, 0), prepare_attention<64>(), prepare_attention<80>(),
           prepare_attention<96>(), prepare_attention<128>(), prepare_gemm<LargeProduct>(),
           prepare_gemm<MediumProduct>(), prepare_gemm<SmallProduct>()})
         if (error != cudaSuccess) return error;

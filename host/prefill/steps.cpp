@@ -68,7 +68,7 @@ std::vector<PrefillStep> prefill_steps(const device::ModelConfig& config, std::s
             multiply_all({w.wk, w.wv}, buffers.qkv + n_q, qkv_stride);
         else
             multiply_all({w.wq, w.wk, w.wv}, buffers.qkv, qkv_stride);
-        run(PrefillOp::kRopeAppend);
+        run(PrefillOp::kRopeAppend).norm = w.q_norm;
         if (last) break;
         run(PrefillOp::kAttention);
         multiply(w.wo, buffers.residual, config.dim, true);

@@ -188,9 +188,12 @@ TEST_CASE("a GEMM on tensor cores agrees with a product in double and touches no
                         CAPTURE(cols);
                         CHECK(multiply(format, n_tokens, rows, cols, add, 1, true).worst < kProductTolerance);
                     }
-    // Enough for the large tiles.
-    for (const TensorFormat format : {TensorFormat::kF16, TensorFormat::kBF16})
-        CHECK(multiply(format, 300, 9001, 264, true, 1, true).worst < kProductTolerance);
+    // Enough for the larger tiles, one after the other.
+    for (const TensorFormat format : {TensorFormat::kF16, TensorFormat::kBF16}) {
+        CHECK(multiply(format, 300, 1500, 264, true, 1, true).worst < kProductTolerance);
+        CHECK(multiply(format, 300, 5001, 264, true, 1, true).worst < kProductTolerance);
+        CHECK(multiply(format, 1000, 5001, 72, true, 1, true).worst < kProductTolerance);
+    }
 }
 
 TEST_CASE("a GEMM adds to what is there when told to") {
@@ -214,6 +217,30 @@ TEST_CASE("every instruction set's GEMM is right") {
         CHECK(multiply(TensorFormat::kF16, 65, 63, 576, true).worst < kProductTolerance);
         CHECK(multiply(TensorFormat::kBF16, 7, 16, 264, false).worst < kProductTolerance);
     }
+}
+
+TEST_CASE("a matrix unpacked for a library has the weights in FP16, and finite ones stay finite") {
+    constexpr int kRows = 5, kCols = 24;
+    auto values = random_floats(kRows * kCols, 6);
+    values[7] = 1e38f;
+    values[8] = -1e38f;
+    values[9] = 1e-38f;
+    std::vector<std::uint16_t> weights;
+    for (const float v : values) weights.push_back(vigil::gguf::float_to_bfloat16(v));
+    const DeviceArray w(weights);
+    const DeviceArray halves(std::vector<std::uint16_t>(kRows * kCols, 0x7bff));
+    PrefillStep step;
+    step.op = PrefillOp::kUnpack;
+    step.gemm.w = {.data = w.get(), .format = TensorFormat::kBF16, .rows = kRows, .cols = kCols};
+    step.halves = halves.get();
+    PrefillChunk chunk;
+    chunk.model.config.head_dim = 64;
+    run(chunk, step);
+    const auto got = halves.read();
+    for (std::size_t i = 0; i < got.size(); ++i)
+        if (i != 7 && i != 8) CHECK(got[i] == vigil::gguf::float_to_half(vigil::gguf::bfloat16_to_float(weights[i])));
+    CHECK(half_to_float(got[7]) == 65504.0f);
+    CHECK(half_to_float(got[8]) == -65504.0f);
 }
 
 TEST_CASE("inputs for an FP16 GEMM are the FP32 ones rounded, and finite ones stay finite") {

@@ -113,6 +113,118 @@ VIGIL_DEVICE void finish_heads(M& m, const PrefillChunk& c, int layer, float* ar
     }
 }
 
+// The sum over groups of `Lanes` neighbouring lanes, all of which the caller has in the same iteration.
+template <int Lanes>
+VIGIL_DEVICE float group_sum(float v) {
+    const unsigned lane = threadIdx.x % 32;
+    const unsigned mask = Lanes == 32 ? ~0u : ((1u << Lanes) - 1) << (lane / Lanes * Lanes);
+    VIGIL_UNROLL
+    for (int offset = Lanes / 2; offset > 0; offset /= 2) v += __shfl_xor_sync(mask, v, offset);
+    return v;
+}
+
+// Two pairs that rotate: first[i] with second[i].
+struct TwoPairs {
+    float first[2];
+    float second[2];
+};
+
+// The pairs 2 * `index` and the one after it of a head at `p`.
+VIGIL_DEVICE TwoPairs load_pairs(const float* p, int head_dim, bool interleaved, int index) {
+    if (interleaved) {
+        const float4 v = *reinterpret_cast<const float4*>(p + 4 * index);
+        return {{v.x, v.z}, {v.y, v.w}};
+    }
+    const float2 a = *reinterpret_cast<const float2*>(p + 2 * index);
+    const float2 b = *reinterpret_cast<const float2*>(p + head_dim / 2 + 2 * index);
+    return {{a.x, a.y}, {b.x, b.y}};
+}
+
+VIGIL_DEVICE void store_pairs(const TwoPairs& v, std::uint16_t* p, int head_dim, bool interleaved, int index) {
+    if (interleaved) {
+        *reinterpret_cast<uint2*>(p + 4 * index) =
+            make_uint2(pack_halves(v.first[0], v.second[0]), pack_halves(v.first[1], v.second[1]));
+        return;
+    }
+    *reinterpret_cast<std::uint32_t*>(p + 2 * index) = pack_halves(v.first[0], v.first[1]);
+    *reinterpret_cast<std::uint32_t*>(p + head_dim / 2 + 2 * index) = pack_halves(v.second[0], v.second[1]);
+}
+
+// Whether finish_whole_heads<HeadDim> does for this layer what finish_heads does: all of a head is rotated, and if it
+// is normed, whole heads fall to the lanes of one warp.
+template <int HeadDim>
+VIGIL_HD bool has_whole_heads(const ModelConfig& config, bool normed) {
+    return config.head_dim == HeadDim && config.rotary_dim == HeadDim && (!normed || 32 % (HeadDim / 4) == 0);
+}
+
+// As finish_heads, for heads that are rotated as a whole: two pairs per thread at a time, a block per token. `table` is
+// shared memory [HeadDim / 2][sine, cosine].
+template <int HeadDim, class M>
+VIGIL_DEVICE void finish_whole_heads(M& m, const PrefillChunk& c, int layer, float* table) {
+    constexpr int kThreadsPerHead = HeadDim / 4;
+    const ModelConfig& config = c.model.config;
+    const LayerWeights& w = c.model.weights.layers[layer];
+    const bool interleaved = config.rope_kind == RopeKind::kInterleaved;
+    const int token = m.team.block();
+    const int position = c.first + token;
+    const int n_q = config.n_heads;
+    const int n_kv = config.n_kv_heads;
+    const float* qkv = c.buffers.qkv + row_offset(token, qkv_rows(config));
+    const int n_items = (n_q + 2 * n_kv) * kThreadsPerHead;
+    const int first_item = first_head(c, layer) * kThreadsPerHead + m.team.thread();
+    const auto load = [&](int item) {
+        return load_pairs(qkv + item / kThreadsPerHead * HeadDim, HeadDim, interleaved, item % kThreadsPerHead);
+    };
+
+    TwoPairs next = {};
+    if (first_item < n_items) next = load(first_item);
+    for (int pair = m.team.thread(); pair < HeadDim / 2; pair += m.team.n_threads())
+        rope_angle(m, c.model, position, pair, &table[2 * pair], &table[2 * pair + 1]);
+    m.team.sync();
+    for (int item = first_item; item < n_items; item += kElementwiseThreads) {
+        TwoPairs v = next;
+        if (item + kElementwiseThreads < n_items) next = load(item + kElementwiseThreads);
+        const int h = item / kThreadsPerHead;
+        const int index = item % kThreadsPerHead;
+        const bool is_q = h < n_q;
+        const bool is_v = h >= n_q + n_kv;
+        const int own = is_q ? h : is_v ? h - n_q - n_kv : h - n_q;  // among its kind
+        const float* bias = is_q ? w.bq : is_v ? w.bv : w.bk;
+        if (bias != nullptr) {
+            const TwoPairs b = load_pairs(bias + own * HeadDim, HeadDim, interleaved, index);
+            VIGIL_UNROLL
+            for (int i = 0; i < 2; ++i) {
+                v.first[i] += b.first[i];
+                v.second[i] += b.second[i];
+            }
+        }
+        if constexpr (32 % kThreadsPerHead == 0) {
+            const float* norm = is_q ? w.q_norm : is_v ? nullptr : w.k_norm;
+            if (norm != nullptr) {
+                float sum = 0.0f;
+                VIGIL_UNROLL
+                for (int i = 0; i < 2; ++i) sum = fmaf(v.first[i], v.first[i], fmaf(v.second[i], v.second[i], sum));
+                sum = group_sum<kThreadsPerHead>(sum);
+                const float scale = 1.0f / sqrtf(sum / static_cast<float>(HeadDim) + config.norm_eps);
+                const TwoPairs n = load_pairs(norm, HeadDim, interleaved, index);
+                VIGIL_UNROLL
+                for (int i = 0; i < 2; ++i) {
+                    v.first[i] = v.first[i] * scale * n.first[i];
+                    v.second[i] = v.second[i] * scale * n.second[i];
+                }
+            }
+        }
+        if (!is_v) {
+            const float4 angles = *reinterpret_cast<const float4*>(table + 4 * index);
+            rotate_pair(v.first[0], v.second[0], angles.x, angles.y);
+            rotate_pair(v.first[1], v.second[1], angles.z, angles.w);
+        }
+        const std::size_t cached = cache_offset(c, layer, own) + row_offset(position, HeadDim);
+        auto* x = static_cast<std::uint16_t*>(c.buffers.x) + row_offset(token, head_rows(config)) + own * HeadDim;
+        store_pairs(v, is_q ? x : (is_v ? c.model.kv.v : c.model.kv.k) + cached, HeadDim, interleaved, index);
+    }
+}
+
 // x[t, i] = silu(gate[t, i]) * up[t, i]; a block per token and run of 8 * kElementwiseThreads elements.
 template <class M>
 VIGIL_DEVICE void swiglu_run(const M& m, const PrefillChunk& c) {
