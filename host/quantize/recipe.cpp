@@ -12,7 +12,8 @@ namespace {
 
 using gguf::TensorType;
 
-// llama.cpp has no file type for Q3_K and MXFP4 alone: these are the numbers of its mixtures that come closest.
+// llama.cpp numbers mixtures: a plain K type has the number of the smallest one it is the base of (Q4_K: Q4_K_S), MXFP4
+// that of the one for models with experts.
 constexpr std::array recipe_table{
     Recipe{"F32", TensorType::F32, false, 0},        Recipe{"F16", TensorType::F16, false, 1},
     Recipe{"BF16", TensorType::BF16, false, 32},     Recipe{"Q8_0", TensorType::Q8_0, false, 7},
