@@ -26,6 +26,7 @@ class ClosedOutput : public std::runtime_error {
 using Action = std::function<int()>;
 
 Action add_run(CLI::App& app);
+Action add_chat(CLI::App& app);
 Action add_serve(CLI::App& app);
 Action add_bench(CLI::App& app);
 Action add_tokenize(CLI::App& app);

@@ -38,9 +38,9 @@ int run(int argc, char** argv) {
     app.require_subcommand(1);
     app.footer(kFooter);
     const std::vector<std::pair<const char*, Action>> commands = {
-        {"run", add_run(app)},           {"bench", add_bench(app)},     {"serve", add_serve(app)},
-        {"tokenize", add_tokenize(app)}, {"inspect", add_inspect(app)}, {"perplexity", add_perplexity(app)},
-        {"quantize", add_quantize(app)}, {"doctor", add_doctor(app)},
+        {"run", add_run(app)},         {"chat", add_chat(app)},         {"serve", add_serve(app)},
+        {"bench", add_bench(app)},     {"tokenize", add_tokenize(app)}, {"perplexity", add_perplexity(app)},
+        {"inspect", add_inspect(app)}, {"quantize", add_quantize(app)}, {"doctor", add_doctor(app)},
     };
     try {
         app.parse(argc, argv);
