@@ -33,8 +33,7 @@ ModelFigures model_with(std::vector<TokenFigures> rows) {
 std::vector<bool> same_tokens(const ModelFigures& model) {
     std::vector<bool> same;
     const Json json = Json::parse(to_json(RunContext{}, {model}));
-    for (const Json& r : json.at("models")[0].at("decode"))
-        same.push_back(r.at("same_tokens").get<bool>());
+    for (const Json& r : json.at("models")[0].at("decode")) same.push_back(r.at("same_tokens").get<bool>());
     return same;
 }
 
