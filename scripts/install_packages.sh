@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs with apt whatever is missing of what vigil is built from; does nothing if all of it is there.
-#   scripts/install_packages.sh [build|check]…    build (default): to build and test; check: what CI needs beside
+#   scripts/install_packages.sh [build|check|clients]…    build (default): to build and test; check: what CI needs
+#                                                         beside; clients: a browser and what `openai` is put into
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -15,13 +16,15 @@ build=(
     python3 ca-certificates                               # the structure test; the model's download
 )
 check=(clang-format-14 clang-tidy-16 ccache) # ccache: the builds of one CI run share most objects
+clients=(python3-venv chromium)              # what tests of the server need, which else skip themselves
 
 wanted=()
 for group in "${@:-build}"; do
     case $group in
         build) wanted+=("${build[@]}") ;;
         check) wanted+=("${check[@]}") ;;
-        *) die "unknown group '$group' (build or check)" ;;
+        clients) wanted+=("${clients[@]}") ;;
+        *) die "unknown group '$group' (build, check or clients)" ;;
     esac
 done
 
