@@ -170,7 +170,6 @@ std::string Session::stream(std::vector<Token> prompt) {
     request.sampling.seed += attempt_;
     request.max_new_tokens = options_.n_predict < 0 ? std::numeric_limits<std::int32_t>::max() : options_.n_predict;
     request.stop = options_.stop;
-    interrupts_.take();  // one from before is not meant for this answer
     Generation generation = engine_.submit(std::move(request));
     std::string text;
     for (;;) {
@@ -205,8 +204,8 @@ void Session::refuse(const std::string& text) const {
 
 void Session::show_statistics() const {
     const host::DeviceInfo& device = engine_.device_info();
-    std::string text = fmt::format("{} ({}), chat template: {}\n{} messages", device.name, device.architecture,
-                                   template_.origin(), conversation_.messages().size());
+    std::string text = fmt::format("{} ({}); {}\n{} messages", device.name, device.architecture, template_.origin(),
+                                   conversation_.messages().size());
     if (last_) {
         const RequestStatistics& s = last_->statistics;
         text += fmt::format(

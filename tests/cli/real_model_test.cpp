@@ -1,4 +1,5 @@
 // The program on SmolLM2-135M-Instruct, Q4_1. Skipped where the model is not.
+#include <cstdio>
 #include <cstdlib>
 #include <doctest/doctest.h>
 #include <filesystem>
@@ -31,6 +32,18 @@ TEST_CASE("run streams a greedy continuation that is the same each time") {
     const Result first = run_on_device(arguments);
     CHECK(first.out.find("Paris") != std::string::npos);
     CHECK(run_on_device(arguments).out == first.out);
+}
+
+TEST_CASE("chat answers by the file's own template, and a second message feeds only what is new") {
+    const Result result = run_on_device({"chat", model(), "-n", "16", "--temp", "0"},
+                                        write_file("in.txt", "What is the capital of France?\nAnd of Italy?\n"));
+    CHECK(result.out.find("Paris") != std::string::npos);
+    const auto lines = messages_of(result);
+    REQUIRE(lines.size() == 2);
+    int prompt_tokens = 0;
+    int new_tokens = 0;
+    REQUIRE(std::sscanf(lines[1].c_str(), "[%d prompt tokens, %d of them new", &prompt_tokens, &new_tokens) == 2);
+    CHECK(new_tokens < prompt_tokens / 2);
 }
 
 TEST_CASE("ordinary text is foreseen, shuffled text is not") {
