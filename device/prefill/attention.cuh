@@ -71,7 +71,9 @@ VIGIL_DEVICE void attend_tile(M& m, const PrefillChunk& c, int layer, int kv_hea
         total[r] = 0.0f;
     }
 
-    const std::size_t cache = cache_offset(c, layer, kv_head);
+    // Written out: on sm_52 the registers are just enough with the head size at hand.
+    const std::size_t cache =
+        row_offset(layer * config.n_kv_heads + kv_head, config.max_seq_len) * static_cast<std::size_t>(head_dim);
     const int n_positions = c.first + token_of(n_rows - 1) + 1;
     const int chunks = head_dim / 8;
     for (int begin = 0; begin < n_positions; begin += tile.keys) {
