@@ -7,8 +7,8 @@
 
 namespace vigil::bench {
 
-// GB/s (10^9 bytes) of the best of several runs over `bytes` of random data on `device`: a kernel of plain 16-byte
-// loads on a GPU, one thread per core on the CPU. The kernel must be parked. Throws DeviceError.
+// GB/s (10^9 bytes) of the best of several runs over `bytes` of random data on `device`: on a GPU plain 16-byte loads,
+// and bulk copies where it has them; on the CPU one thread per core. The kernel must be parked. Throws DeviceError.
 double read_ceiling(host::Device& device, std::size_t bytes);
 
 }  // namespace vigil::bench
