@@ -145,9 +145,16 @@ void attention(benchmark::State& state, const Shape& shape, std::int32_t n_cache
     state.SetBytesProcessed(n_steps * kv_bytes);
 }
 
+std::string joined(const std::vector<std::string>& parts) {
+    std::string text = parts.front();
+    for (std::size_t i = 1; i < parts.size(); ++i) text.append("/").append(parts[i]);
+    return text;
+}
+
 // An error ends its benchmark, and is told there.
 template <class Body>
-void add(const std::string& name, const Body& body) {
+void add(const std::vector<std::string>& path, const Body& body) {
+    const std::string name = joined(path);
     benchmark::RegisterBenchmark(name.c_str(),
                                  [body](benchmark::State& state) {
                                      try {
@@ -174,12 +181,10 @@ void register_all() {
     for (const std::string& preset : presets) {
         for (const std::string& type : words("VIGIL_BENCH_TYPES", gpu ? "F16,Q8_0,Q4_K_M" : "F16"))
             for (const auto& product : products)
-                add("gemv/" + preset + "/" + type + "/" + product.name,
-                    [shape = Shape{preset, type}, phase = product.phase](benchmark::State& state) {
-                        gemv(state, shape, phase);
-                    });
+                add({"gemv", preset, type, product.name}, [shape = Shape{preset, type}, phase = product.phase](
+                                                              benchmark::State& state) { gemv(state, shape, phase); });
         for (const std::int32_t context : kContexts)
-            add("attention/" + preset + "/" + std::to_string(context),
+            add({"attention", preset, std::to_string(context)},
                 [shape = Shape{preset, "F16"}, context](benchmark::State& state) { attention(state, shape, context); });
     }
 }
