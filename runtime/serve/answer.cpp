@@ -36,7 +36,6 @@ Answer::Answer(Service& service, Parameters parameters, std::vector<std::vector<
     : service_(service),
       parameters_(std::move(parameters)),
       prompts_(std::move(prompts)),
-      connection_(connection),
       deadline_(connection.request_arrived() + service.limits.request),
       entry_(service.requests, cancellation_),
       asked_(connection.request_arrived()) {

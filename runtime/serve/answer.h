@@ -50,7 +50,6 @@ class Answer {
     Service& service_;
     const Parameters parameters_;
     const std::vector<std::vector<Token>> prompts_;
-    Connection& connection_;
     const Clock::time_point deadline_;
     Cancellation cancellation_;
     const Requests::Entry entry_;

@@ -107,8 +107,9 @@ class Browser:
         """What the console and the content security policy had to say."""
         texts = []
         for event in self.events:
-            if event.get("method") == "Log.entryAdded":
-                texts.append(event["params"]["entry"]["text"])
+            entry = event.get("params", {}).get("entry", {})
+            if event.get("method") == "Log.entryAdded" and entry["level"] in ("warning", "error"):
+                texts.append(entry["text"])
             if event.get("method") == "Runtime.exceptionThrown":
                 texts.append(json.dumps(event["params"]["exceptionDetails"]))
         return texts
