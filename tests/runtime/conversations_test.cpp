@@ -1,9 +1,11 @@
 // Several conversations in the KV cache: what is reused, that it is counted, and that it changes no token.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <doctest/doctest.h>
 #include <random>
 
+#include "tests/reference/test_device.h"
 #include "tests/runtime/engine_fixture.h"
 
 using namespace vigil;
@@ -13,10 +15,17 @@ namespace {
 
 using Tokens = std::vector<Token>;
 
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr int kInterleavings = 100;  // instrumented code is many times slower
+#else
+constexpr int kInterleavings = 1000;
+#endif
+
 EngineOptions conversations(int parallel, int positions_each) {
     EngineOptions with = options();
     with.parallel = parallel;
     with.ctx_size = parallel * positions_each;
+    with.idle_park = std::chrono::seconds(60);  // a kernel that parks by itself would confuse the counts
     return with;
 }
 
@@ -40,22 +49,23 @@ void check_counts(const RequestStatistics& s, int reused, int prefilled, int fed
 // fed token by token and one prefilled give slightly different keys and values. `want` with top_logprobs 2.
 void check_same_but_for_near_ties(const std::vector<TokenResult>& got, const std::vector<TokenResult>& want,
                                   int* ties) {
-    constexpr float kNearTie = 0.02f;
+    const float near_tie = reference::on_cuda() ? 0.1f : 0.02f;  // GPUs prefill with inputs of 16 bits
     for (std::size_t i = 0; i < std::min(got.size(), want.size()); ++i) {
         if (got[i].id == want[i].id) continue;
         ++*ties;
         REQUIRE(want[i].alternatives.size() == 2);
-        CHECK(want[i].alternatives[0].logprob - want[i].alternatives[1].logprob < kNearTie);
+        CHECK(want[i].alternatives[0].logprob - want[i].alternatives[1].logprob < near_tie);
         return;
     }
     CHECK(got.size() == want.size());
 }
 
-std::vector<TokenResult> results(Engine& engine, const Request& request) {
+std::vector<TokenResult> results(Engine& engine, const Request& request, RequestStatistics* statistics = nullptr) {
     Generation generation = engine.submit(request);
     std::vector<TokenResult> all;
     while (auto token = generation.next()) all.push_back(*token);
     REQUIRE(generation.error() == "");
+    if (statistics != nullptr) *statistics = generation.statistics();
     return all;
 }
 
@@ -93,12 +103,17 @@ TEST_CASE("the second turn of a conversation of 1,000 tokens prefills only what 
     Tokens second = prompt(960);
     append(second, first.tokens);
     append(second, prompt(20, 77));
-    const Outcome reused = run(engine, greedy(second, 30));
-    check_counts(reused.statistics, 999, 20, 1);  // the last generated token was never fed
+    Request request = greedy(second, 30);
+    request.top_logprobs = 2;
+    RequestStatistics statistics;
+    const auto reused = results(engine, request, &statistics);
+    check_counts(statistics, 999, 20, 1);  // the last generated token was never fed
     Engine fresh = make_engine(conversations(1, 1200));
-    const Outcome whole = run(fresh, greedy(second, 30));
-    check_counts(whole.statistics, 0, 1019, 1);
-    CHECK(reused.tokens == whole.tokens);
+    const auto whole = results(fresh, request, &statistics);
+    check_counts(statistics, 0, 1019, 1);
+    int ties = 0;
+    check_same_but_for_near_ties(reused, whole, &ties);
+    if (!reference::on_cuda()) CHECK(ties == 0);
 }
 
 TEST_CASE("a short new piece runs inside the kernel without parking it") {
@@ -113,7 +128,7 @@ TEST_CASE("a short new piece runs inside the kernel without parking it") {
     CHECK(engine.statistics().launches == before.launches);
 }
 
-TEST_CASE("1,000 interleaved requests give the tokens that they give without reuse, to the bit") {
+TEST_CASE("interleaved requests give the tokens that they give without reuse, to the bit") {
     // Fed one by one inside the kernel, every token meets the same keys and values on both ways.
     constexpr int kPositions = 96;
     EngineOptions with = conversations(3, kPositions);
@@ -124,7 +139,7 @@ TEST_CASE("1,000 interleaved requests give the tokens that they give without reu
     std::vector<Conversation> conversations(5);  // more than slots: they drive each other out
     int with_reuse = 0;
     int evicted = 0;
-    for (int i = 0; i < 1000; ++i) {
+    for (int i = 0; i < kInterleavings; ++i) {
         Conversation& c = conversations[random() % conversations.size()];
         const Request request = next_request(random, c, kPositions);
         const Outcome got = run(engine, request);
@@ -140,8 +155,8 @@ TEST_CASE("1,000 interleaved requests give the tokens that they give without reu
             ++evicted;
         append(c.tokens, got.tokens);
     }
-    CHECK(with_reuse > 300);
-    CHECK(evicted > 50);
+    CHECK(with_reuse > kInterleavings * 3 / 10);
+    CHECK(evicted > kInterleavings / 20);
 }
 
 TEST_CASE("interleaved requests, prefilled and reused, agree with those that are prefilled whole") {
@@ -163,7 +178,7 @@ TEST_CASE("interleaved requests, prefilled and reused, agree with those that are
         check_same_but_for_near_ties(got, results(plain, without_reuse(request)), &ties);
         for (const TokenResult& token : got) c.tokens.push_back(token.id);
     }
-    CHECK(ties < 5);
+    CHECK(ties < (reference::on_cuda() ? 30 : 5));
     CHECK(engine.statistics().prefills < plain.statistics().prefills);
 }
 
