@@ -16,7 +16,8 @@ TEST_CASE("--version prints name and version") {
 TEST_CASE("--help lists the commands and the exit codes") {
     const Result result = run({"--help"});
     CHECK(result.exit_code == 0);
-    for (const char* word : {"run", "chat", "bench", "tokenize", "perplexity", "inspect", "doctor", "Exit codes", "130"}) {
+    for (const char* word :
+         {"run", "chat", "bench", "tokenize", "perplexity", "inspect", "doctor", "Exit codes", "130"}) {
         CAPTURE(word);
         CHECK(result.out.find(word) != std::string::npos);
     }
