@@ -45,7 +45,7 @@ Value Interpreter::evaluate(const ast::Name& node) {
 }
 
 Value Interpreter::evaluate(const ast::Unary& node) {
-    const Value value = evaluate(*node.operand);
+    Value value = evaluate(*node.operand);
     if (node.op == ast::Unary::Operator::logical_not) return !truthy(value);
     if (node.op == ast::Unary::Operator::negate) return negate(value);
     if (const auto i = as_integer(value)) return *i;

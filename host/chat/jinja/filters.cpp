@@ -28,6 +28,7 @@ Value iterator(Budget& budget, std::vector<Value> items) {
 // A filter's subject as text: any value is printed.
 struct AsText {
     AsText(Interpreter& in, const Value& value) : value_(to_text(in.budget(), value)) {}
+    // NOLINTNEXTLINE(google-explicit-constructor): it stands wherever a text is wanted
     operator const Text&() const { return *value_.text(); }
     const Value value_;
 };
@@ -350,7 +351,7 @@ std::vector<Value> sorted(Interpreter& in, const std::vector<Value>& values, con
     std::vector<std::size_t> places(values.size());
     std::iota(places.begin(), places.end(), std::size_t{0});
     std::ranges::stable_sort(places, [&](std::size_t a, std::size_t b) {
-        return order(in.budget(), "<", keys[descending ? b : a], keys[descending ? a : b]) < 0;
+        return std::is_lt(order(in.budget(), "<", keys[descending ? b : a], keys[descending ? a : b]));
     });
     std::vector<Value> result;
     result.reserve(values.size());
@@ -420,8 +421,9 @@ Value extreme(Interpreter& in, const Value& subject, Arguments& arguments) {
     bool found = false;
     for (const Value& value : elements(in.budget(), subject)) {
         Value key = sort_key(in, follow(in, value, path), bound.truth(0, false));
-        if (found &&
-            !(largest ? order(in.budget(), ">", key, best_key) > 0 : order(in.budget(), "<", key, best_key) < 0)) {
+        const bool is_better = !found || (largest ? std::is_gt(order(in.budget(), ">", key, best_key))
+                                                  : std::is_lt(order(in.budget(), "<", key, best_key)));
+        if (!is_better) {
             continue;
         }
         found = true;

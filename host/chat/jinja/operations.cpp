@@ -267,13 +267,13 @@ bool compare(Budget& budget, ast::Compare::Operator op, const Value& a, const Va
         case not_equal:
             return !equals(budget, a, b);
         case less:
-            return order(budget, "<", a, b) < 0;
+            return std::is_lt(order(budget, "<", a, b));
         case less_equal:
-            return order(budget, "<=", a, b) <= 0;
+            return std::is_lteq(order(budget, "<=", a, b));
         case greater:
-            return order(budget, ">", a, b) > 0;
+            return std::is_gt(order(budget, ">", a, b));
         case greater_equal:
-            return order(budget, ">=", a, b) >= 0;
+            return std::is_gteq(order(budget, ">=", a, b));
         case in:
             return contains(budget, b, a);
         case not_in:

@@ -246,7 +246,7 @@ class JsonPrinter {
         for (const Dict::Entry& entry : dict.entries()) entries.push_back(&entry);
         if (style_.sort_keys) {
             std::ranges::stable_sort(entries, [&](const Dict::Entry* a, const Dict::Entry* b) {
-                return order(budget_, "<", a->first, b->first) < 0;
+                return std::is_lt(order(budget_, "<", a->first, b->first));
             });
         }
         bool first = true;
