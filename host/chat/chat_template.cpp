@@ -88,7 +88,7 @@ ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
 
-ChatTemplate ChatTemplate::from_source(std::string_view source, SpecialTexts texts, std::string origin) {
+ChatTemplate ChatTemplate::from_source(std::string_view source, SpecialTexts texts, const std::string& origin) {
     try {
         return ChatTemplate(
             std::make_unique<Impl>(Impl{origin, std::string(source), std::move(texts), jinja::Template(source)}));

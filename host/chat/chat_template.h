@@ -48,7 +48,7 @@ class ChatTemplate {
     // it does not parse.
     static ChatTemplate from_gguf(const gguf::File& file, const std::optional<std::string>& name_or_file = {});
     // A template's text. `origin` names it in error messages.
-    static ChatTemplate from_source(std::string_view source, SpecialTexts texts, std::string origin);
+    static ChatTemplate from_source(std::string_view source, SpecialTexts texts, const std::string& origin);
 
     ChatTemplate(ChatTemplate&&) noexcept;
     ChatTemplate& operator=(ChatTemplate&&) noexcept;
