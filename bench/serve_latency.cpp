@@ -21,6 +21,8 @@ using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 using vigil::Token;
 
+constexpr int kShortPrompt = 8;
+
 struct Options {
     std::string model;
     vigil::EngineOptions engine;
@@ -132,9 +134,9 @@ Json compare(vigil::Engine& engine, int port, const Options& o) {
     std::vector<Seen> engine_seen;
     std::vector<Seen> server_seen;
     for (int i = 0; i <= o.rounds; ++i) {
-        const std::vector<Token> prompt = make_prompt(engine, 8);
-        const Seen a = straight(engine, prompt, o.tokens);
-        const Seen b = through_http(port, prompt, o.tokens);
+        // Not the same prompt: the second would find it in the KV cache.
+        const Seen a = straight(engine, make_prompt(engine, kShortPrompt), o.tokens);
+        const Seen b = through_http(port, make_prompt(engine, kShortPrompt), o.tokens);
         if (i == 0) continue;  // makes the connection, wakes the kernel
         engine_seen.push_back(a);
         server_seen.push_back(b);
