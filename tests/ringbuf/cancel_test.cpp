@@ -57,7 +57,7 @@ class Leader {
         const TokenContext t = read_context(args);
         const HostWords host = request_host_words(args);
         between();
-        advance<Team>(args, t, {state.n_generated, 0.0f}, host, true);
+        advance<Team>(args, t, {state.n_generated, 0.0f, 0.0f}, nullptr, host, true);
     }
 
     // Serves jobs until `n_jobs` are done, as the resident loop does.
