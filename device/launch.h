@@ -16,7 +16,7 @@ struct Step {
     std::int32_t layer;
 };
 
-// Steps of one token: directive, embed, five per layer, logits, sample.
+// Steps of one token: directive, embed, six per layer, logits, sample.
 std::int32_t n_steps(const ModelConfig& config);
 Step step_at(const ModelConfig& config, std::int32_t index);
 
@@ -27,6 +27,11 @@ struct SharedNeed {
     std::int32_t wanted;
 };
 SharedNeed shared_need(const ModelConfig& config, std::int32_t n_warps);
+// Of a block's shared memory, the bytes that phases can keep their inputs in.
+std::int32_t area_bytes(const GridPlan& plan);
+// The most blocks that can work on a model: each must own a row of every vector that all blocks read (see
+// seams/machine.cuh).
+std::int32_t max_blocks(const ModelConfig& config);
 
 // ---- CPU machine ------------------------------------------------------------------------------------------
 
@@ -38,7 +43,7 @@ const char* isa();
 bool select_isa(const char* name);
 
 // Runs block `block` of the resident loop until the kernel parks. Call on plan.n_blocks threads at once.
-// `scratch` is that block's shared memory, plan.shared_bytes, 64-byte aligned.
+// `scratch` is that block's shared memory, plan.shared_bytes, 128-byte aligned.
 void run_resident(const KernelArgs& args, std::int32_t block, void* scratch);
 // Runs block `block` of one step. All blocks of a step must return before the next step begins.
 void run_step(const KernelArgs& args, std::int32_t step, std::int32_t block, void* scratch);
@@ -61,10 +66,10 @@ const char* architectures();
 int launch_resident(const KernelArgs& args, void* stream);
 // Enqueues one step as an ordinary launch; may be captured into a graph.
 int launch_step(const KernelArgs& args, std::int32_t step, void* stream);
-// How many blocks with this much shared memory each multiprocessor can hold of the resident kernel.
-int max_blocks_per_sm(std::int32_t shared_bytes, std::int32_t* blocks);
+// How many blocks of such a plan's resident kernel each multiprocessor can hold.
+int max_blocks_per_sm(const GridPlan& plan, std::int32_t* blocks);
 // Loads the module and raises the shared-memory limit, so that no later launch does either.
-int prepare(std::int32_t shared_bytes);
+int prepare(const GridPlan& plan);
 
 }  // namespace cuda
 

@@ -93,25 +93,29 @@ struct LogitTile {
     std::int32_t best_token;
 };
 
-// What phases hand to each other. Each element has one writer per token.
+// What phases hand to each other. Each element has one writer per token and phase. The first five are published words
+// with their epoch in the lowest bits (see seams/machine.cuh), 0 before their first use.
 struct Activations {
     float* residual = nullptr;   // [dim]
     float* qkv = nullptr;        // [(n_heads + 2 * n_kv_heads) * head_dim] before RoPE and QK-norm
-    float* partials = nullptr;   // [n_heads][max_kv_splits][head_dim + 2] attention of one split: max, sum, values
+    float* partials = nullptr;   // [n_heads][head_dim + 2][max_kv_splits] attention of each split: max, sum, values
     float* heads = nullptr;      // [n_heads * head_dim]
     float* hidden = nullptr;     // [ffn_dim]
+    float* overflow = nullptr;   // [n_blocks][ffn_dim | n_heads * head_dim] inputs too long for shared memory, or null
     float* logits = nullptr;     // [vocab_size]
     float* scores = nullptr;     // [vocab_size] logits after penalties
     LogitTile* tiles = nullptr;  // [ceil(vocab_size / kTileRows)]
 };
 
-// Where a job stands. Lives in device memory so that the kernel can leave and come back at any token boundary.
-// Writer: the leader (block 0, thread 0), between two exchanges; everyone reads.
+// Where a job stands. Lives in device memory so that the kernel can leave and come back at any token boundary; while
+// the kernel is there, its leader (block 0) has it in shared memory.
 struct DecodeState {
     ring::DecodeJob job;
     std::int32_t active = 0;    // a job is under way
     std::int32_t leave = 0;     // the grid leaves at this token boundary
     std::int32_t position = 0;  // of the token that is fed next
+    std::int32_t token = 0;     // that token
+    std::uint32_t passes = 0;   // tokens fed since the activations were zeroed
     std::int32_t n_generated = 0;
     std::uint32_t n_events = 0;         // of this job
     std::uint32_t next_job = 0;         // job ring index
@@ -130,8 +134,11 @@ struct GridPlan {
 // Synchronisation words in device memory, each on a line of its own. Zeroed before the first launch of a
 // process, and `arrivals` before each.
 struct SyncWords {
-    alignas(128) std::uint32_t arrivals;  // grid barrier, counts up
+    alignas(128) std::uint32_t arrivals;  // of blocks at the end of a token, counts up
     alignas(128) std::uint32_t abort;     // a block gave up; all leave
+    // What comes next, one value per word above the directive's number, so that no word needs an order relative to the
+    // others. Never zeroed: each launch counts on from where the last one ended. Writer: the leader.
+    alignas(128) std::uint64_t directive[6];
 };
 
 // One phase of one token as one block saw it, for --trace. Times are Team::clock_ns, common to all blocks.
@@ -158,7 +165,6 @@ struct KernelArgs {
     std::int32_t* history = nullptr;  // [max_seq_len + 1] token ids by position
     DecodeState* state = nullptr;
     SyncWords* sync = nullptr;
-    std::uint32_t* head_arrivals = nullptr;  // [n_kv_heads] splits of attention done, zero between phases
 
     // Pinned host memory.
     const ring::JobSlot* job_slots = nullptr;   // [job_capacity]

@@ -2,8 +2,8 @@
 // long, when the host is gone, or when a wait outlasts its deadline. All state is in device memory, so the next launch
 // goes on where this one left.
 //
-// Between two tokens only block 0 works: it ends the token, takes the next job if there is none, and then arrives.
-// DecodeState is written only there, when every other block waits, and read only after that exchange.
+// Between two tokens only block 0 works: once all blocks have arrived it ends the token, takes the next job if there is
+// none, and publishes a directive, which the others wait for.
 #pragma once
 
 #include "device/layer.cuh"
@@ -13,56 +13,62 @@ namespace vigil::device {
 
 template <class M>
 VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
-    const bool is_leader_block = m.team.block() == 0;
-    const bool is_leader = is_leader_block && m.team.thread() == 0;
+    const bool leads = m.team.block() == 0;
+    const bool is_leader = leads && m.team.thread() == 0;
+    DecodeState& state = *leader_state(m);  // true in block 0 only
     if (m.team.thread() == 0) {
         m.scratch()->failed = 0;
-        m.scratch()->target = 0;
+        m.scratch()->timeline = {};
+        m.scratch()->patience = m.exchange.patience(m.team, a);
+        m.scratch()->arrivals_wanted = 0;
+        // Before arriving: the leader publishes no other until all have.
+        m.scratch()->directives = static_cast<std::uint32_t>(ring::load_relaxed(&a.sync->directive[0]));
     }
+    prepare_shares(m, a);
     m.team.sync();
 
     // Nobody starts before all blocks are there: co-residency is what every later wait relies on.
     m.arrive();
-    m.await(ring::Phase::kArrival);
-
-    Lease lease;
-    if (is_leader_block && !m.failed()) {
-        if (is_leader) {
-            ring::store_relaxed(&a.state->leave, 0);
-            ring::store_relaxed(&a.status->fault, static_cast<std::uint32_t>(ring::Fault::kNone));
-            ring::store_relaxed(&a.status->launches, ring::load_relaxed(&a.status->launches) + 1);
-        }
-        m.team.sync();
-        direct(m, a, lease, Waiting::kUntilIdle);
-    }
-    m.arrive();
-
-    HostWords host{};
-    for (;;) {
-        m.await_directive(a);
-        const TokenContext t = read_context(a);
-        if (m.failed() || t.leave || !t.active) break;
-        decode_layers(m, a, t);
-        if (is_leader) host = request_host_words(a);
-        if (t.wants_logits) {
-            logits(m, a, t);
-            // Every block waits for the logits, not only the one that reads them: one that went straight on would
-            // arrive a second time and be counted in place of another that is still at work.
-            m.await(ring::Phase::kSample);
-        }
-        if (is_leader_block && !m.failed()) {
-            finish_token(m, a, t, host, true);
+    m.await_all(ring::Phase::kArrival);
+    if (is_leader) m.scratch()->lease = {};
+    if (leads) {
+        load_state(m, a);
+        if (!m.failed()) {
             if (is_leader) {
-                if (host.command != static_cast<std::uint32_t>(ring::Command::kRun))
-                    ring::store_relaxed(&a.state->leave, 1);
-                if (lease_lost(lease, host.lease, M::Team::clock_ns(), a.lease_ns))
-                    leave_with(a, ring::Fault::kHostGone);
+                state.leave = 0;
+                ring::store_relaxed(&a.status->fault, static_cast<std::uint32_t>(ring::Fault::kNone));
+                ring::store_relaxed(&a.status->launches, ring::load_relaxed(&a.status->launches) + 1);
             }
             m.team.sync();
-            if (ring::load_relaxed(&a.state->leave) == 0 && !m.failed()) direct(m, a, lease, Waiting::kUntilIdle);
+            direct(m, a, Waiting::kUntilIdle);
+            if (is_leader) publish_directive(m, a);
         }
-        m.arrive();
     }
+
+    for (;;) {
+        const TokenContext& t = m.await_directive(a);
+        if (m.failed() || t.leave || !t.active) break;
+        decode_layers(m, a, t);
+        const HostWords host = is_leader ? request_host_words(a, state) : HostWords{};
+        if (t.wants_logits) logits(m, a, t);
+        m.trace_phase(a, t, ring::Phase::kLogits, -1);
+        m.arrive();
+        if (!leads) continue;
+        m.await_all(ring::Phase::kSample);
+        if (m.failed()) continue;
+        if (is_leader) {
+            if (host.command != static_cast<std::uint32_t>(ring::Command::kRun)) state.leave = 1;
+            if (lease_lost(m.scratch()->lease, host.lease, M::Team::clock_ns(), a.lease_ns))
+                leave_with(a, state, ring::Fault::kHostGone);
+        }
+        m.trace_gathered(a);
+        const Onward onward = finish_token(m, a, t, host, true, true);
+        m.trace_phase(a, t, ring::Phase::kSample, -1);
+        if (onward == Onward::kPublished) continue;
+        if (state.leave == 0) direct(m, a, Waiting::kUntilIdle);
+        if (is_leader) publish_directive(m, a);
+    }
+    if (leads) store_state(m, a);
     if (is_leader) {
         if (m.failed()) ring::store_relaxed(&a.status->fault, static_cast<std::uint32_t>(ring::Fault::kDeadline));
         // Pairs with the supervisor's load_acquire.

@@ -7,42 +7,84 @@
 
 namespace vigil::device {
 
+// Of a token: see step_at in launch.h.
+VIGIL_DEVICE int step_index(const ModelConfig& c, ring::Phase phase, int layer) {
+    constexpr int kPerLayer = static_cast<int>(ring::Phase::kDown) - static_cast<int>(ring::Phase::kQkv) + 1;
+    if (phase == ring::Phase::kDirective) return 0;
+    if (phase == ring::Phase::kEmbed) return 1;
+    if (layer >= 0) return 2 + layer * kPerLayer + static_cast<int>(phase) - static_cast<int>(ring::Phase::kQkv);
+    return 2 + c.n_layers * kPerLayer + static_cast<int>(phase) - static_cast<int>(ring::Phase::kLogits);
+}
+
+// A step's record goes to the slot of its number.
+template <class M>
+VIGIL_DEVICE void skip_trace(const M& m, int records) {
+    if (m.team.thread() != 0) return;
+    Timeline& line = m.scratch()->timeline;
+    line.next = line.next != nullptr && records < line.left ? line.next + records : nullptr;
+    line.left -= records;
+}
+
 template <class M>
 VIGIL_DEVICE void run_phase(M& m, const KernelArgs& a, ring::Phase phase, int layer) {
-    if (m.team.thread() == 0) m.scratch()->failed = 0;
+    if (m.team.thread() == 0) {
+        m.scratch()->failed = 0;
+        m.scratch()->timeline = {};
+    }
+    prepare_shares(m, a);
     m.team.sync();
     if (phase == ring::Phase::kDirective) {
-        Lease lease;
-        if (m.team.block() == 0) direct(m, a, lease, Waiting::kNot);
+        if (m.team.thread() == 0) m.scratch()->lease = {};
+        if (m.team.block() != 0) return;
+        load_state(m, a);
+        direct(m, a, Waiting::kNot);
+        store_state(m, a);
         return;
     }
     const TokenContext t = read_context(a);
     if (!t.active) return;
+    m.trace_token(a, t);
+    skip_trace(m, step_index(a.config, phase, layer));
     if (phase == ring::Phase::kAttention) prepare_rope(m, a, t.position);
+    if (phase == ring::Phase::kAttention || phase == ring::Phase::kCombine) prepare_attention(m, a, t.position);
     if (layer >= 0) load_layer(m, a, layer);
     m.team.sync();
+    const LayerWeights& w = layer_weights(m, layer);
     switch (phase) {
         case ring::Phase::kEmbed:
-            return embed(m, a, t);
+            embed(m, a, t);
+            break;
         case ring::Phase::kQkv:
-            return qkv_proj(m, a, layer_weights(m, layer), layer);
+            qkv_proj(m, a, w, layer, t);
+            break;
         case ring::Phase::kAttention:
-            return attention(m, a, layer_weights(m, layer), layer, t);
+            attention(m, a, w, layer, t);
+            break;
+        case ring::Phase::kCombine:
+            combine_splits(m, a, layer, t);
+            break;
         case ring::Phase::kOutputProj:
-            return output_proj(m, a, layer_weights(m, layer), layer);
+            output_proj(m, a, w, layer, t);
+            break;
         case ring::Phase::kGateUp:
-            return gate_up(m, a, layer_weights(m, layer), layer);
+            gate_up(m, a, w, layer, t);
+            break;
         case ring::Phase::kDown:
-            return down_proj(m, a, layer_weights(m, layer), layer);
+            down_proj(m, a, w, layer, t);
+            break;
         case ring::Phase::kLogits:
             if (t.wants_logits) logits(m, a, t);
-            return;
+            break;
         case ring::Phase::kSample:
-            if (m.team.block() == 0) finish_token(m, a, t, request_host_words(a), false);
-            return;
+            if (m.team.block() != 0) return;
+            load_state(m, a);
+            finish_token(m, a, t, request_host_words(a, *leader_state(m)), false, false);
+            store_state(m, a);
+            break;
         default:
             return;
     }
+    m.trace_phase(a, t, phase, layer);
 }
 
 }  // namespace vigil::device

@@ -13,8 +13,16 @@ constexpr std::int32_t kMaxCpuBlocks = 1024;
 
 // Blocks for a model on a GPU when the caller does not say. All of them, until measurements show where a small model
 // is faster on fewer: its exchanges get cheaper, and few multiprocessors already read a small model fast.
-std::int32_t preferred_blocks(const device::ModelConfig&, const GpuLimits& limits) {
-    return limits.multiprocessors;
+std::int32_t preferred_blocks(const device::ModelConfig& config, const GpuLimits& limits) {
+    return std::min(limits.multiprocessors, device::max_blocks(config));
+}
+
+void require_rows_for(const device::ModelConfig& config, std::int32_t n_blocks) {
+    if (n_blocks > device::max_blocks(config))
+        throw DeviceError(
+            fmt::format("{} blocks asked for, but the model's smallest matrix has {} rows, and every block "
+                        "must own one",
+                        n_blocks, device::max_blocks(config)));
 }
 
 }  // namespace
@@ -25,6 +33,7 @@ device::GridPlan plan_gpu(const device::ModelConfig& config, const device::Share
         throw DeviceError(
             fmt::format("{} blocks asked for, but the GPU has {} multiprocessors and holds one block on each", n_blocks,
                         limits.multiprocessors));
+    require_rows_for(config, n_blocks);
     if (need.minimum > limits.shared_bytes_per_block)
         throw DeviceError(fmt::format(
             "the model needs {} bytes of shared memory per block, but the GPU offers {}: its vectors are too "
@@ -39,11 +48,14 @@ device::GridPlan plan_gpu(const device::ModelConfig& config, const device::Share
     return plan;
 }
 
-device::GridPlan plan_cpu(const device::SharedNeed& need, std::int32_t n_blocks) {
-    if (n_blocks < 1 || n_blocks > kMaxCpuBlocks)
-        throw DeviceError(fmt::format("{} CPU threads asked for; between 1 and {} work", n_blocks, kMaxCpuBlocks));
+device::GridPlan plan_cpu(const device::ModelConfig& config, const device::SharedNeed& need, std::int32_t n_threads,
+                          std::int32_t n_blocks) {
+    if (n_threads < 1 || n_threads > kMaxCpuBlocks || n_blocks < 0 || n_blocks > kMaxCpuBlocks)
+        throw DeviceError(fmt::format("{} CPU threads asked for; between 1 and {} work",
+                                      n_blocks != 0 ? n_blocks : n_threads, kMaxCpuBlocks));
+    require_rows_for(config, n_blocks);
     device::GridPlan plan;
-    plan.n_blocks = n_blocks;
+    plan.n_blocks = n_blocks > 0 ? n_blocks : std::min(n_threads, device::max_blocks(config));
     plan.n_threads = 1;
     plan.max_kv_splits = kCpuKvSplits;
     plan.shared_bytes = std::max(need.wanted, need.minimum);

@@ -1,7 +1,10 @@
 #include "host/workspace.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <vector>
+
+#include "device/launch.h"
 
 namespace vigil::host {
 namespace {
@@ -43,18 +46,21 @@ std::size_t lay_out(device::KernelArgs& args, void* base) {
     Layout layout(base);
     layout.place(args.kv.k, kv_elements(c));
     layout.place(args.kv.v, kv_elements(c));
+    layout.place(args.history, size(c.max_seq_len) + 1);
     layout.place(args.act.residual, size(c.dim));
     layout.place(args.act.qkv, head_rows + 2 * kv_rows);
     layout.place(args.act.partials, size(c.n_heads) * size(args.plan.max_kv_splits) * (size(c.head_dim) + 2));
     layout.place(args.act.heads, head_rows);
     layout.place(args.act.hidden, size(c.ffn_dim));
+    // Where a vector is too long for the blocks' shared memory, each block keeps its copy here.
+    const std::size_t shared_floats = size(device::area_bytes(args.plan)) / sizeof(float);
+    const std::size_t widest = std::max(head_rows, size(c.ffn_dim));
+    if (widest > shared_floats) layout.place(args.act.overflow, size(args.plan.n_blocks) * widest);
     layout.place(args.act.logits, vocab);
     layout.place(args.act.scores, vocab);
     layout.place(args.act.tiles, (vocab + device::kTileRows - 1) / device::kTileRows);
-    layout.place(args.history, size(c.max_seq_len) + 1);
     layout.place(args.state, 1);
     layout.place(args.sync, 1);
-    layout.place(args.head_arrivals, size(c.n_kv_heads));
     return layout.used();
 }
 
@@ -97,12 +103,11 @@ void Workspace::fill(device::KernelArgs& args) const {
     args.history = args_.history;
     args.state = args_.state;
     args.sync = args_.sync;
-    args.head_arrivals = args_.head_arrivals;
 }
 
 void Workspace::reset() {
-    // state, sync and head_arrivals lie behind one another at the end of the allocation.
-    auto* begin = reinterpret_cast<std::byte*>(args_.state);
+    // Everything behind the KV cache and history: words that carry an epoch of before must not be taken for new ones.
+    auto* begin = reinterpret_cast<std::byte*>(args_.act.residual);
     const auto* end = static_cast<const std::byte*>(memory_) + bytes_;
     const std::vector<std::byte> zeroes(static_cast<std::size_t>(end - begin));
     device_.upload(begin, zeroes.data(), zeroes.size());

@@ -17,11 +17,11 @@ class Workspace {
     Workspace(const Workspace&) = delete;
     Workspace& operator=(const Workspace&) = delete;
 
-    // Sets config, plan, kv, act, history, state, sync and head_arrivals; leaves every other field alone.
+    // Sets config, plan, kv, act, history, state and sync; leaves every other field alone.
     void fill(device::KernelArgs& args) const;
 
-    // Back to the state before the first launch, for a fresh start after a fault: zeroes state, sync and
-    // head_arrivals. The KV cache and history stay. Only while the kernel is parked.
+    // Back to the state before the first launch, for a fresh start after a fault: zeroes everything but
+    // the KV cache and history. Only while the kernel is parked.
     void reset();
 
     std::size_t bytes() const noexcept { return bytes_; }

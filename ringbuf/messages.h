@@ -101,6 +101,7 @@ enum class Phase : std::uint32_t {
     kEmbed,
     kQkv,
     kAttention,
+    kCombine,  // the parts of attention
     kOutputProj,
     kGateUp,
     kDown,

@@ -10,7 +10,7 @@ namespace vigil {
 namespace {
 
 constexpr std::array<const char*, static_cast<std::size_t>(ring::Phase::kCount)> kPhaseNames = {
-    "none",        "arrival", "directive", "embed",  "qkv",    "attention",
+    "none",        "arrival", "directive", "embed",  "qkv",    "attention", "combine",
     "output_proj", "gate_up", "down",      "logits", "sample", "event_ring"};
 
 const char* fault_text(ring::Fault fault) {
@@ -29,16 +29,22 @@ const char* fault_text(ring::Fault fault) {
     return "the kernel left with an unknown fault";
 }
 
-// The counters run on from exchange to exchange; what they counted in this one is of interest.
 std::string describe(const ring::BlockFault& fault, std::size_t block, std::uint32_t n_blocks) {
+    const auto phase = static_cast<ring::Phase>(ring::load_relaxed(&fault.phase));
     const std::uint32_t expected = ring::load_relaxed(&fault.expected);
     const std::uint32_t seen = ring::load_relaxed(&fault.seen);
-    const auto missing = std::clamp(static_cast<std::int32_t>(expected - seen), 0, static_cast<std::int32_t>(n_blocks));
     const std::int32_t layer = ring::load_relaxed(&fault.layer);
-    return fmt::format("block {} waited for {} arrivals in phase {}{}: {} seen", block, n_blocks,
-                       phase_name(static_cast<ring::Phase>(ring::load_relaxed(&fault.phase))),
-                       layer < 0 ? "" : fmt::format(", layer {}", layer),
-                       static_cast<std::int32_t>(n_blocks) - missing);
+    if (phase == ring::Phase::kDirective)
+        return fmt::format("block {} waited for directive {} from block 0: the last was {}", block, expected, seen);
+    if (phase == ring::Phase::kArrival || phase == ring::Phase::kSample) {
+        // The counter runs on from token to token; what it counted for this one is of interest.
+        const auto missing =
+            std::clamp(static_cast<std::int32_t>(expected - seen), 0, static_cast<std::int32_t>(n_blocks));
+        return fmt::format("block {} waited for {} arrivals in phase {}: {} seen", block, n_blocks, phase_name(phase),
+                           static_cast<std::int32_t>(n_blocks) - missing);
+    }
+    return fmt::format("block {} waited in phase {}{} for words of epoch {} and saw epoch {} (both modulo 4)", block,
+                       phase_name(phase), layer < 0 ? "" : fmt::format(", layer {},", layer), expected % 4, seen % 4);
 }
 
 }  // namespace

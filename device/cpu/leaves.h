@@ -139,8 +139,17 @@ VIGIL_DEVICE const std::uint16_t* fetch_half8(const CpuTeam<Isa>&, const std::ui
     return p;
 }
 template <class Isa>
+VIGIL_DEVICE const std::uint16_t* fetch_shared_half8(const CpuTeam<Isa>&, const std::uint16_t* p) {
+    return p;
+}
+template <class Isa>
 VIGIL_DEVICE void unpack_half8(const CpuTeam<Isa>&, const std::uint16_t* raw, float (&out)[8]) {
     Isa::store(out, Isa::load_f16(reinterpret_cast<const char*>(raw)));
+}
+
+template <class Isa>
+VIGIL_DEVICE void load_shared8(const CpuTeam<Isa>&, const float* p, float (&out)[8]) {
+    Isa::store(out, Isa::load(p));
 }
 
 template <class Isa>
@@ -149,26 +158,15 @@ VIGIL_DEVICE std::uint16_t to_half(const CpuTeam<Isa>&, float v) {
 }
 
 template <class Isa>
-VIGIL_DEVICE void copy_published(const CpuTeam<Isa>&, float* to, const float* from, int n) {
-    std::memcpy(to, from, sizeof(float) * static_cast<std::size_t>(n));
-}
-
-template <class Isa>
-VIGIL_DEVICE float copy_weighted(const CpuTeam<Isa>&, float* to, const float* from, const float* weight, int n) {
-    typename Isa::Vector sum = Isa::zero();
-    for (int i = 0; i < n; i += 8) {
-        const typename Isa::Vector v = Isa::load(from + i);
-        Isa::store(to + i, Isa::fused(v, Isa::load(weight + i), Isa::zero()));
-        sum = Isa::fused(v, v, sum);
-    }
-    return horizontal_sum<Isa>(sum);
-}
-
-template <class Isa>
 VIGIL_DEVICE void turn_sincos(const CpuTeam<Isa>&, float turns, float* sine, float* cosine) {
     const float angle = 6.283185307179586f * turns;
     *sine = sinf(angle);
     *cosine = cosf(angle);
+}
+
+template <class Isa>
+VIGIL_DEVICE float exponential(const CpuTeam<Isa>&, float x) {
+    return expf(x);
 }
 
 template <class Isa>

@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "device/model.h"
-#include "device/seams/qualifiers.h"
+#include "device/seams/machine.cuh"
 
 namespace vigil::device {
 
@@ -17,15 +17,17 @@ struct CpuTeam {
     static constexpr int kWarpSize = 1;
 
     static constexpr int kPositionsInFlight = 2;
+    static constexpr int kLooksInFlight = 1;
     static constexpr int kHeadsPerPass = kCpuHeadsPerPass;
     struct Ahead {};                        // the processor itself runs ahead
     using RawHalf8 = const std::uint16_t*;  // eight FP16 values where they are
 
-    char* shared;  // this block's scratch, 64-byte aligned
+    char* shared;  // this block's scratch, 128-byte aligned
     int block_index;
     int block_count;
 
     VIGIL_DEVICE int block() const { return block_index; }
+    VIGIL_DEVICE std::uint32_t multiprocessor() const { return static_cast<std::uint32_t>(block_index); }
     VIGIL_DEVICE int n_blocks() const { return block_count; }
     VIGIL_DEVICE int thread() const { return 0; }
     VIGIL_DEVICE int n_threads() const { return 1; }
@@ -43,9 +45,6 @@ struct CpuTeam {
         return v;
     }
 
-    VIGIL_DEVICE std::uint32_t fetch_add(std::uint32_t* p, std::uint32_t v) const {
-        return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);
-    }
     VIGIL_DEVICE void add_release(std::uint32_t* p, std::uint32_t v) const {
         __atomic_fetch_add(p, v, __ATOMIC_RELEASE);
     }
@@ -56,6 +55,17 @@ struct CpuTeam {
     }
 
     VIGIL_DEVICE static float load_published(const float* p) { return *p; }
+    VIGIL_DEVICE static std::uint32_t load_word(const float* p) {
+        std::uint32_t word;
+        __atomic_load(reinterpret_cast<const std::uint32_t*>(p), &word, __ATOMIC_RELAXED);
+        return word;
+    }
+    VIGIL_DEVICE static Quad load_quad(const float* p) {
+        return {{load_word(p), load_word(p + 1), load_word(p + 2), load_word(p + 3)}};
+    }
+    VIGIL_DEVICE static void store_word(float* p, std::uint32_t word) {
+        __atomic_store(reinterpret_cast<std::uint32_t*>(p), &word, __ATOMIC_RELAXED);
+    }
 
     VIGIL_DEVICE static std::uint64_t clock_ns() {
         timespec t{};
@@ -63,6 +73,7 @@ struct CpuTeam {
         return static_cast<std::uint64_t>(t.tv_sec) * 1000000000u + static_cast<std::uint64_t>(t.tv_nsec);
     }
 
+    VIGIL_DEVICE static void rest(std::uint32_t) {}
     // More blocks than cores must not starve each other: give the core away soon, sleep when idle for long.
     VIGIL_DEVICE static void pause(std::uint32_t spins) {
         if (spins > 20000) {
@@ -74,10 +85,6 @@ struct CpuTeam {
             __builtin_ia32_pause();
         }
     }
-
-    VIGIL_DEVICE static void prefetch(const void* p) { __builtin_prefetch(p); }
-    static constexpr int kPrefetchLine = 64;
-    static constexpr int kPrefetchBytes = 0;  // the hardware prefetcher follows the rows by itself
 };
 
 }  // namespace vigil::device

@@ -12,7 +12,7 @@ namespace vigil::device::cpu {
 template <class Isa>
 void run_resident_for(const KernelArgs& args, std::int32_t block, void* scratch) {
     using Team = CpuTeam<Isa>;
-    Machine<Team, BarrierExchange<Team>> m{Team{static_cast<char*>(scratch), block, args.plan.n_blocks}, {args}};
+    Machine<Team, ResidentExchange<Team>> m{Team{static_cast<char*>(scratch), block, args.plan.n_blocks}, {}};
     resident_loop(m, args);
 }
 

@@ -12,14 +12,14 @@ namespace {
 using cuda::kThreadsPerBlock;
 
 __global__ void __launch_bounds__(kThreadsPerBlock, 1) resident_kernel(const KernelArgs args) {
-    extern __shared__ __align__(64) char shared[];
-    Machine<CudaTeam, BarrierExchange<CudaTeam>> m{CudaTeam{shared}, {args}};
+    extern __shared__ __align__(128) char shared[];
+    Machine<CudaTeam, ResidentExchange<CudaTeam>> m{CudaTeam{shared}, {}};
     resident_loop(m, args);
 }
 
 template <ring::Phase P>
 __global__ void __launch_bounds__(kThreadsPerBlock, 1) step_kernel(const KernelArgs args, const int layer) {
-    extern __shared__ __align__(64) char shared[];
+    extern __shared__ __align__(128) char shared[];
     Machine<CudaTeam, LaunchExchange<CudaTeam>> m{CudaTeam{shared}, {}};
     run_phase(m, args, P, layer);
 }
@@ -37,6 +37,7 @@ constexpr StepEntry kSteps[] = {
     {ring::Phase::kEmbed, step_kernel<ring::Phase::kEmbed>, false},
     {ring::Phase::kQkv, step_kernel<ring::Phase::kQkv>, false},
     {ring::Phase::kAttention, step_kernel<ring::Phase::kAttention>, false},
+    {ring::Phase::kCombine, step_kernel<ring::Phase::kCombine>, false},
     {ring::Phase::kOutputProj, step_kernel<ring::Phase::kOutputProj>, false},
     {ring::Phase::kGateUp, step_kernel<ring::Phase::kGateUp>, false},
     {ring::Phase::kDown, step_kernel<ring::Phase::kDown>, false},
@@ -62,17 +63,17 @@ const char* architectures() {
     return VIGIL_CUDA_ARCHITECTURES;
 }
 
-int prepare(std::int32_t shared_bytes) {
-    if (const cudaError_t error = allow_shared(resident_kernel, shared_bytes); error != cudaSuccess) return error;
+int prepare(const GridPlan& plan) {
+    if (const cudaError_t error = allow_shared(resident_kernel, plan.shared_bytes); error != cudaSuccess) return error;
     for (const StepEntry& step : kSteps)
-        if (const cudaError_t error = allow_shared(step.kernel, shared_bytes); error != cudaSuccess) return error;
+        if (const cudaError_t error = allow_shared(step.kernel, plan.shared_bytes); error != cudaSuccess) return error;
     return cudaSuccess;
 }
 
-int max_blocks_per_sm(std::int32_t shared_bytes, std::int32_t* blocks) {
-    if (const int error = prepare(shared_bytes); error != cudaSuccess) return error;
+int max_blocks_per_sm(const GridPlan& plan, std::int32_t* blocks) {
+    if (const int error = prepare(plan); error != cudaSuccess) return error;
     return cudaOccupancyMaxActiveBlocksPerMultiprocessor(blocks, resident_kernel, kThreadsPerBlock,
-                                                         static_cast<std::size_t>(shared_bytes));
+                                                         static_cast<std::size_t>(plan.shared_bytes));
 }
 
 int launch_resident(const KernelArgs& args, void* stream) {

@@ -20,11 +20,11 @@ int launch_resident(const KernelArgs&, void*) {
 int launch_step(const KernelArgs&, std::int32_t, void*) {
     return kNoDevice;
 }
-int max_blocks_per_sm(std::int32_t, std::int32_t* blocks) {
+int max_blocks_per_sm(const GridPlan&, std::int32_t* blocks) {
     *blocks = 0;
     return kNoDevice;
 }
-int prepare(std::int32_t) {
+int prepare(const GridPlan&) {
     return kNoDevice;
 }
 int launch_prefill(const PrefillChunk&, const PrefillStep&, void*) {

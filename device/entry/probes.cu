@@ -84,14 +84,15 @@ __device__ __forceinline__ void check(const CudaTeam& team, const ExchangeProbe&
 
 template <ExchangeForm F>
 __global__ void __launch_bounds__(kThreadsPerBlock, 1) exchange_kernel(const ExchangeProbe p, const KernelArgs args) {
-    __shared__ __align__(64) char scratch_bytes[sizeof(BlockScratch)];
+    __shared__ __align__(128) char scratch_bytes[sizeof(BlockScratch)];
     __shared__ uint4 values[kMaxExchangedFloats / 4];
     const CudaTeam team{scratch_bytes};
     auto* scratch = reinterpret_cast<BlockScratch*>(scratch_bytes);
-    BarrierExchange<CudaTeam> exchange{args};
+    ResidentExchange<CudaTeam> exchange;
     if (team.thread() == 0) {
         scratch->failed = 0;
-        scratch->target = 0;
+        scratch->arrivals_wanted = 0;
+        scratch->patience = exchange.patience(team, args);
     }
     team.sync();
     const Range mine = share(p.n_floats, team.block(), team.n_blocks());
@@ -103,7 +104,7 @@ __global__ void __launch_bounds__(kThreadsPerBlock, 1) exchange_kernel(const Exc
         if (F != ExchangeForm::barrier) publish(team, r, mine, epoch);
         if (F != ExchangeForm::flagged_words) {
             exchange.arrive(team, scratch);
-            exchange.await(team, scratch, ring::Phase::kNone, index, 0);
+            exchange.await_all(team, scratch, ring::Phase::kNone);
         }
         if (F == ExchangeForm::barrier_gather) gather(team, r, p.n_floats, values);
         if (F == ExchangeForm::flagged_words) poll(team, r, p.n_floats, epoch, values);

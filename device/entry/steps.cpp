@@ -5,9 +5,9 @@
 namespace vigil::device {
 namespace {
 
-constexpr ring::Phase kLayerPhases[] = {ring::Phase::kQkv, ring::Phase::kAttention, ring::Phase::kOutputProj,
-                                        ring::Phase::kGateUp, ring::Phase::kDown};
-constexpr std::int32_t kPerLayer = 5;
+constexpr ring::Phase kLayerPhases[] = {ring::Phase::kQkv,        ring::Phase::kAttention, ring::Phase::kCombine,
+                                        ring::Phase::kOutputProj, ring::Phase::kGateUp,    ring::Phase::kDown};
+constexpr std::int32_t kPerLayer = 6;
 
 }  // namespace
 
@@ -26,9 +26,8 @@ Step step_at(const ModelConfig& config, std::int32_t index) {
 SharedNeed shared_need(const ModelConfig& c, std::int32_t n_warps) {
     const std::int32_t per_group = c.n_heads / c.n_kv_heads;
     const std::int32_t heads_per_pass = n_warps > 1 ? kGpuHeadsPerPass : kCpuHeadsPerPass;
-    const std::int32_t attend = (per_group + 2) * c.head_dim + n_warps * heads_per_pass * (c.head_dim + 2);
-    const std::int32_t combine = 2 * per_group * kMaxKvSplits;
-    const std::int32_t attention = attend > combine ? attend : combine;
+    // Queries, key and value in FP32, the latter two again in FP16, and what each warp found.
+    const std::int32_t attention = (per_group + 3) * c.head_dim + n_warps * heads_per_pass * (c.head_dim + 2);
     const std::int32_t heads = head_rows(c);
     std::int32_t minimum = attention > c.dim ? attention : c.dim;
     std::int32_t wanted = minimum;
@@ -40,6 +39,16 @@ SharedNeed shared_need(const ModelConfig& c, std::int32_t n_warps) {
     constexpr std::int32_t kHead = sizeof(BlockScratch);
     constexpr std::int32_t kFloat = sizeof(float);
     return {kHead + minimum * kFloat, kHead + wanted * kFloat};
+}
+
+std::int32_t area_bytes(const GridPlan& plan) {
+    return plan.shared_bytes - static_cast<std::int32_t>(sizeof(BlockScratch));
+}
+
+std::int32_t max_blocks(const ModelConfig& c) {
+    const std::int32_t qkv = head_rows(c) + 2 * kv_rows(c);
+    const std::int32_t least = c.dim < c.ffn_dim ? c.dim : c.ffn_dim;
+    return qkv < least ? qkv : least;
 }
 
 }  // namespace vigil::device

@@ -1,11 +1,17 @@
-// Attention of one token over the KV cache: heads = softmax(q·K^T * scale) · V, grouped queries.
+// Attention of one token over the KV cache: heads = softmax(q·K^T * scale) · V, grouped queries. Two phases.
+//
+// attention
 //   reads      qkv, the KV cache
 //   writes     K and V of this position (the block that owns the last split of a KV head)
-//   publishes  heads [n_heads * head_dim]
+//   publishes  partials [n_heads, head_dim + 2, max_kv_splits], or the heads if the KV length is one split
 //   split      every KV head's length is cut into parts of equal length; one block takes one part for all query heads
-//              of the group. The block that finishes a KV head last adds the parts up in their order, so no further
-//              exchange is needed and the bits do not depend on who was last.
-//   waits for  qkv
+//              of the group
+//   waits for  qkv of its group; the cached keys and values are on their way before
+// combine_splits
+//   reads      partials
+//   publishes  heads [n_heads * head_dim]
+//   split      elements of the heads, a warp each, a split per lane
+//   waits for  the parts of its elements
 #pragma once
 
 #include "device/phases/common.cuh"
@@ -19,7 +25,7 @@ struct KvSplit {
     int length;
 };
 VIGIL_DEVICE KvSplit kv_split(const GridPlan& plan, int n_positions) {
-    constexpr int kMinLength = 64;  // shorter parts cost more to combine than they save
+    constexpr int kMinLength = 32;  // what a block's groups of lanes take in one round; shorter parts save nothing
     int count = (n_positions + kMinLength - 1) / kMinLength;
     if (count > plan.max_kv_splits) count = plan.max_kv_splits;
     const int length = (n_positions + count - 1) / count;
@@ -34,47 +40,118 @@ struct SoftmaxState {
     float values[Heads][Columns];
 };
 
-// A lane's slice of a head: a group of neighbouring lanes covers a row of K or V, eight columns per lane and chunk.
+// Chunks of eight columns that a lane has at most.
 template <class Team>
-struct HeadLanes {
-    static constexpr int kChunks = Team::kWarpSize == 1 ? kMaxHeadDim / 8 : 1;
-    int lanes;   // per row, a power of two
-    int chunks;  // per lane
+constexpr int kHeadChunks = Team::kWarpSize == 1 ? kMaxHeadDim / 8 : 1;
 
-    VIGIL_DEVICE explicit HeadLanes(int head_dim) {
-        lanes = 1;
-        while (lanes < Team::kWarpSize && lanes * 8 < head_dim) lanes *= 2;
-        chunks = (head_dim / 8 + lanes - 1) / lanes;
-    }
-};
-
-// Attends the query heads of one KV head at `q` (shared, [per_group][head_dim]) to positions [begin, end) and leaves
-// per head {max, sum, values} at partial[head * stride …]. All threads of the block. The warps are shared out among the
-// group's heads, Heads at a time, so that all heads pass over K and V at once; within that, positions are shared out
-// among groups of lanes.
-template <int Heads, class M>
-VIGIL_DEVICE void attend(M& m, const KernelArgs& a, const float* q, int per_group, const std::uint16_t* keys,
-                         const std::uint16_t* values, int begin, int end, float* scratch, float* partial, int stride) {
+// The shape of the attention at `position`. The block synchronises before it is used.
+template <class M>
+VIGIL_DEVICE void prepare_attention(const M& m, const KernelArgs& a, int position) {
     using Team = typename M::Team;
-    constexpr int kChunks = HeadLanes<Team>::kChunks;
-    constexpr int kUnroll = Team::kPositionsInFlight;
-    const int head_dim = a.config.head_dim;
-    const int row = head_dim + 2;
-    const HeadLanes<Team> lanes(head_dim);
-    const int groups_per_warp = Team::kWarpSize / lanes.lanes;
-    const int group = m.team.lane() / lanes.lanes;
-    const int lane = m.team.lane() % lanes.lanes;
-    const auto column = [&](int chunk) { return 8 * (lane + chunk * lanes.lanes); };
-
-    const int n_passes = (per_group + Heads - 1) / Heads;
+    AttentionShape& s = m.scratch()->attention;
+    const int per_group = a.config.n_heads / a.config.n_kv_heads;
+    const int n_passes = (per_group + Team::kHeadsPerPass - 1) / Team::kHeadsPerPass;
     const int at_once = n_passes < m.team.n_warps() ? n_passes : m.team.n_warps();
     const int warps_each = m.team.n_warps() / at_once;
-    const int slot = m.team.warp() / warps_each;  // a few warps may be left over, with a slot past the last
-    const int step = groups_per_warp * warps_each;
+    if (m.team.thread() < m.team.n_warps()) {
+        s.slot[m.team.thread()] = m.team.thread() / warps_each;
+        s.warp_of_pass[m.team.thread()] = m.team.thread() % warps_each;
+    }
+    if (m.team.thread() != 0) return;
+    const KvSplit split = kv_split(a.plan, position + 1);
+    s.n_splits = split.count;
+    s.split_length = split.length;
+    s.first_kv_head = m.team.block() / split.count;
+    s.first_split = m.team.block() % split.count;
+    s.n_passes = n_passes;
+    s.at_once = at_once;
+    s.warps_each = warps_each;
+    s.lanes_log2 = 0;
+    while ((1 << s.lanes_log2) < Team::kWarpSize && (8 << s.lanes_log2) < a.config.head_dim) ++s.lanes_log2;
+    s.lanes = 1 << s.lanes_log2;
+    s.chunks = (a.config.head_dim / 8 + s.lanes - 1) / s.lanes;
+}
 
-    for (int first_pass = 0; first_pass < n_passes; first_pass += at_once) {
-        const int first_head = (first_pass + slot) * Heads;
-        const bool works = slot < at_once && first_head < per_group;
+// What a block attends to in one go: positions [begin, end) of one KV head.
+struct AttentionPart {
+    std::size_t cache;  // where position 0 is in the arrays of keys and of values
+    int begin, end;
+    int current;  // the position fed now if it is one of them: not read from the cache, but from the block's area
+};
+
+// The keys and values of a few positions on their way. Positions are shared out among the groups of lanes of the warps
+// that work on the same heads.
+template <class M>
+struct KvRound {
+    static constexpr int kUnroll = M::Team::kPositionsInFlight;
+    static constexpr int kChunks = kHeadChunks<typename M::Team>;
+    typename M::Team::RawHalf8 keys[kUnroll][kChunks];
+    typename M::Team::RawHalf8 values[kUnroll][kChunks];
+};
+
+// A lane's place among the lanes and warps that work on the same heads.
+template <class M>
+struct LanePlace {
+    const AttentionShape& shape;
+    int slot;   // this warp's pass among those side by side; warps may be left over, with a slot past the last
+    int group;  // of lanes, among those of the warp
+    int lane;   // within the group
+    int first;  // position of the group's first round, counted from the part's begin
+    int step;   // positions that one round of all warps of a pass covers
+
+    VIGIL_DEVICE explicit LanePlace(const M& m) : shape(m.scratch()->attention) {
+        const int groups = M::Team::kWarpSize >> shape.lanes_log2;  // per warp
+        lane = m.team.lane() & (shape.lanes - 1);
+        group = m.team.lane() >> shape.lanes_log2;
+        slot = shape.slot[m.team.warp()];
+        first = shape.warp_of_pass[m.team.warp()] * groups + group;
+        step = groups * shape.warps_each;
+    }
+    VIGIL_DEVICE int column(int chunk) const { return 8 * (lane + chunk * shape.lanes); }
+};
+
+// Asks for the keys, or the values, of the round of positions that begins at `base` for this group of lanes.
+template <class M>
+VIGIL_DEVICE void load_rows(const M& m, const KernelArgs& a, const LanePlace<M>& place, const std::uint16_t* cache,
+                            const AttentionPart& part, int base,
+                            typename M::Team::RawHalf8 (&raw)[KvRound<M>::kUnroll][KvRound<M>::kChunks]) {
+    VIGIL_UNROLL
+    for (int u = 0; u < KvRound<M>::kUnroll; ++u) {
+        const int position = base + u * place.step;
+        for (int c = 0; c < KvRound<M>::kChunks; ++c) {
+            if (c >= place.shape.chunks || place.column(c) >= a.config.head_dim || position >= part.end ||
+                position == part.current)
+                continue;
+            raw[u][c] = fetch_half8(
+                m.team, cache + part.cache + static_cast<std::size_t>(position) * a.config.head_dim + place.column(c));
+        }
+    }
+}
+
+// Where the block keeps the key of the position fed now as it is cached, [head_dim] in FP16, and behind it the value:
+// after the queries at `q` and the key and value in FP32.
+VIGIL_DEVICE std::uint16_t* current_key(float* q, int per_group, int head_dim) {
+    return reinterpret_cast<std::uint16_t*>(q + (per_group + 2) * head_dim);
+}
+
+// Attends the query heads of one KV head at `q` (shared, [per_group][head_dim]) to a part's positions and hands out per
+// head {max, sum, values} by store(head, row, value). All threads of the block. `round` holds the first positions. The
+// warps are shared out among the group's heads, Heads at a time, so that all heads pass over K and V at once.
+template <int Heads, class M, class Store>
+VIGIL_DEVICE void attend(M& m, const KernelArgs& a, float* q, int per_group, const AttentionPart& part,
+                         const LanePlace<M>& place, KvRound<M>& round, float* scratch, Store&& store) {
+    using Team = typename M::Team;
+    constexpr int kChunks = KvRound<M>::kChunks;
+    constexpr int kUnroll = KvRound<M>::kUnroll;
+    const int head_dim = a.config.head_dim;
+    const int row = head_dim + 2;
+    const AttentionShape& shape = place.shape;
+    const auto column = [&](int chunk) { return place.column(chunk); };
+
+    VIGIL_UNROLL_BY(1)
+    for (int first_pass = 0; first_pass < shape.n_passes; first_pass += shape.at_once) {
+        const int first_head = (first_pass + place.slot) * Heads;
+        const bool works = place.slot < shape.at_once && first_head < per_group;
         const int n = per_group - first_head < Heads ? per_group - first_head : Heads;
         SoftmaxState<Heads, 8 * kChunks> s;
         for (int h = 0; h < Heads; ++h) {
@@ -84,20 +161,24 @@ VIGIL_DEVICE void attend(M& m, const KernelArgs& a, const float* q, int per_grou
         }
 
         // The bounds are the same for all lanes of a warp: the reductions below need them all.
-        int base = works ? begin + m.team.warp() % warps_each * groups_per_warp : end;
-        for (; base < end; base += kUnroll * step) {
-            typename Team::RawHalf8 raw_k[kUnroll][kChunks];
-            typename Team::RawHalf8 raw_v[kUnroll][kChunks];
+        int base = works ? part.begin + place.first - place.group : part.end;
+        if (first_pass > 0) {
+            load_rows(m, a, place, a.kv.k, part, base + place.group, round.keys);
+            load_rows(m, a, place, a.kv.v, part, base + place.group, round.values);
+        }
+        VIGIL_UNROLL_BY(1)
+        for (; base < part.end; base += kUnroll * place.step) {
             bool mine[kUnroll];
             VIGIL_UNROLL
             for (int u = 0; u < kUnroll; ++u) {
-                const int position = base + u * step + group;
-                mine[u] = position < end;
+                const int position = base + u * place.step + place.group;
+                mine[u] = position < part.end;
+                if (position != part.current) continue;
                 for (int c = 0; c < kChunks; ++c) {
-                    if (c >= lanes.chunks || column(c) >= head_dim || !mine[u]) continue;
-                    const std::size_t at = static_cast<std::size_t>(position) * head_dim + column(c);
-                    raw_k[u][c] = fetch_half8(m.team, keys + at);
-                    raw_v[u][c] = fetch_half8(m.team, values + at);
+                    if (c >= shape.chunks || column(c) >= head_dim) continue;
+                    round.keys[u][c] = fetch_shared_half8(m.team, current_key(q, per_group, head_dim) + column(c));
+                    round.values[u][c] =
+                        fetch_shared_half8(m.team, current_key(q, per_group, head_dim) + head_dim + column(c));
                 }
             }
             float score[kUnroll][Heads];
@@ -106,16 +187,25 @@ VIGIL_DEVICE void attend(M& m, const KernelArgs& a, const float* q, int per_grou
                 VIGIL_UNROLL
                 for (int h = 0; h < Heads; ++h) score[u][h] = 0.0f;
                 for (int c = 0; c < kChunks; ++c) {
-                    if (c >= lanes.chunks || column(c) >= head_dim || !mine[u]) continue;
+                    if (c >= shape.chunks || column(c) >= head_dim || !mine[u]) continue;
                     float k[8];
-                    unpack_half8(m.team, raw_k[u][c], k);
+                    unpack_half8(m.team, round.keys[u][c], k);
                     VIGIL_UNROLL
                     for (int h = 0; h < Heads; ++h) {
                         // Queries stay in shared memory: registers are short, and the lane groups share the reads.
-                        const float* query = q + (first_head + (h < n ? h : 0)) * head_dim + column(c);
+                        float query[8];
+                        load_shared8(m.team, q + (first_head + (h < n ? h : 0)) * head_dim + column(c), query);
                         VIGIL_UNROLL
                         for (int i = 0; i < 8; ++i) score[u][h] = fused(m.team, query[i], k[i], score[u][h]);
                     }
+                }
+            }
+            load_rows(m, a, place, a.kv.k, part, base + kUnroll * place.step + place.group, round.keys);
+            for (int offset = shape.lanes / 2; offset > 0; offset /= 2) {
+                VIGIL_UNROLL
+                for (int u = 0; u < kUnroll; ++u) {
+                    VIGIL_UNROLL
+                    for (int h = 0; h < Heads; ++h) score[u][h] += m.team.lane_exchange(score[u][h], offset);
                 }
             }
             VIGIL_UNROLL
@@ -123,29 +213,29 @@ VIGIL_DEVICE void attend(M& m, const KernelArgs& a, const float* q, int per_grou
                 float top = s.max[h];
                 VIGIL_UNROLL
                 for (int u = 0; u < kUnroll; ++u) {
-                    score[u][h] = m.team.lane_sum(score[u][h], lanes.lanes) * a.config.attention_scale;
+                    score[u][h] *= a.config.attention_scale;
                     if (!mine[u]) score[u][h] = -INFINITY;
                     top = fmaxf(top, score[u][h]);
                 }
                 // Where nothing has been seen yet, or this position is none, the difference would be inf - inf.
-                const float keep = s.max[h] == -INFINITY ? 0.0f : expf(s.max[h] - top);
+                const float keep = s.max[h] == -INFINITY ? 0.0f : exponential(m.team, s.max[h] - top);
                 s.max[h] = top;
                 s.sum[h] *= keep;
                 for (int c = 0; c < kChunks; ++c)
-                    if (c < lanes.chunks)
+                    if (c < shape.chunks)
                         for (int i = 0; i < 8; ++i) s.values[h][8 * c + i] *= keep;
                 VIGIL_UNROLL
                 for (int u = 0; u < kUnroll; ++u) {
-                    score[u][h] = mine[u] ? expf(score[u][h] - top) : 0.0f;
+                    score[u][h] = mine[u] ? exponential(m.team, score[u][h] - top) : 0.0f;
                     s.sum[h] += score[u][h];
                 }
             }
             VIGIL_UNROLL
             for (int u = 0; u < kUnroll; ++u) {
                 for (int c = 0; c < kChunks; ++c) {
-                    if (c >= lanes.chunks || column(c) >= head_dim || !mine[u]) continue;
+                    if (c >= shape.chunks || column(c) >= head_dim || !mine[u]) continue;
                     float v[8];
-                    unpack_half8(m.team, raw_v[u][c], v);
+                    unpack_half8(m.team, round.values[u][c], v);
                     VIGIL_UNROLL
                     for (int h = 0; h < Heads; ++h) {
                         VIGIL_UNROLL
@@ -154,85 +244,62 @@ VIGIL_DEVICE void attend(M& m, const KernelArgs& a, const float* q, int per_grou
                     }
                 }
             }
+            load_rows(m, a, place, a.kv.v, part, base + kUnroll * place.step + place.group, round.values);
         }
 
         // Lane groups of a warp, by pairs; then the warps of a slot through shared memory, in order.
-        for (int mask = lanes.lanes; mask < Team::kWarpSize; mask *= 2) {
+        VIGIL_UNROLL
+        for (int h = 0; h < Heads; ++h) {
+            float top = s.max[h];
+            for (int mask = shape.lanes; mask < Team::kWarpSize; mask *= 2)
+                top = fmaxf(top, m.team.lane_exchange(top, mask));
+            const float keep = top == -INFINITY ? 0.0f : exponential(m.team, s.max[h] - top);
+            s.max[h] = top;
+            s.sum[h] *= keep;
+            VIGIL_UNROLL
+            for (int i = 0; i < 8 * kChunks; ++i) s.values[h][i] *= keep;
+        }
+        VIGIL_UNROLL_BY(1)
+        for (int mask = shape.lanes; mask < Team::kWarpSize; mask *= 2) {
             VIGIL_UNROLL
             for (int h = 0; h < Heads; ++h) {
-                const float other_max = m.team.lane_exchange(s.max[h], mask);
-                const float other_sum = m.team.lane_exchange(s.sum[h], mask);
-                const float top = fmaxf(s.max[h], other_max);
-                const float mine = top == -INFINITY ? 0.0f : expf(s.max[h] - top);
-                const float theirs = top == -INFINITY ? 0.0f : expf(other_max - top);
-                s.max[h] = top;
-                s.sum[h] = s.sum[h] * mine + other_sum * theirs;
+                s.sum[h] += m.team.lane_exchange(s.sum[h], mask);
                 VIGIL_UNROLL
-                for (int i = 0; i < 8 * kChunks; ++i) {
-                    const float other = m.team.lane_exchange(s.values[h][i], mask);
-                    s.values[h][i] = s.values[h][i] * mine + other * theirs;
-                }
+                for (int i = 0; i < 8 * kChunks; ++i) s.values[h][i] += m.team.lane_exchange(s.values[h][i], mask);
             }
         }
-        if (works && group == 0) {
+        if (works && place.group == 0) {
             VIGIL_UNROLL
             for (int h = 0; h < Heads; ++h) {
                 float* mine = scratch + (m.team.warp() * Heads + h) * row;
-                if (lane == 0) {
+                if (place.lane == 0) {
                     mine[0] = s.max[h];
                     mine[1] = s.sum[h];
                 }
                 for (int c = 0; c < kChunks; ++c)
-                    if (c < lanes.chunks && column(c) < head_dim)
+                    if (c < shape.chunks && column(c) < head_dim)
                         for (int i = 0; i < 8; ++i) mine[2 + column(c) + i] = s.values[h][8 * c + i];
             }
         }
         m.team.sync();
-        for (int i = m.team.thread(); i < at_once * Heads * row; i += m.team.n_threads()) {
-            const int head = first_pass * Heads + i / row;
-            if (head >= per_group) break;
-            const float* warps = scratch + (i / row / Heads * warps_each * Heads + i / row % Heads) * row;
+        const int heads_here = per_group - first_pass * Heads < shape.at_once * Heads ? per_group - first_pass * Heads
+                                                                                      : shape.at_once * Heads;
+        VIGIL_UNROLL_BY(1)
+        for (int i = m.team.thread(); i < heads_here * row; i += m.team.n_threads()) {
+            const int h = i / row;
+            const int column_of_row = i - h * row;
+            const float* warps = scratch + (h / Heads * shape.warps_each * Heads + h % Heads) * row;
             float top = warps[0];
-            for (int w = 1; w < warps_each; ++w) top = fmaxf(top, warps[w * Heads * row]);
+            VIGIL_UNROLL_BY(4)
+            for (int w = 1; w < shape.warps_each; ++w) top = fmaxf(top, warps[w * Heads * row]);
             float total = 0.0f;
-            for (int w = 0; w < warps_each; ++w)
-                total = fused(m.team, expf(warps[w * Heads * row] - top), warps[w * Heads * row + i % row], total);
-            partial[head * stride + i % row] = i % row == 0 ? top : total;
+            VIGIL_UNROLL_BY(4)
+            for (int w = 0; w < shape.warps_each; ++w)
+                total = fused(m.team, exponential(m.team, warps[w * Heads * row] - top),
+                              warps[w * Heads * row + column_of_row], total);
+            store(first_pass * Heads + h, column_of_row, column_of_row == 0 ? top : total);
         }
         m.team.sync();
-    }
-}
-
-// heads = the parts of one KV head's group added up in their order. Uses the phases' area.
-template <class M>
-VIGIL_DEVICE void combine_splits(M& m, const KernelArgs& a, int kv_head, int n_splits) {
-    const int head_dim = a.config.head_dim;
-    const int row = head_dim + 2;
-    const int per_group = a.config.n_heads / a.config.n_kv_heads;
-    const float* group = a.act.partials + static_cast<std::size_t>(kv_head) * per_group * a.plan.max_kv_splits * row;
-    // Maxima and sums of all parts at once: one latency instead of one per part.
-    float* maxima = m.area();
-    float* sums = maxima + per_group * n_splits;
-    for (int i = m.team.thread(); i < per_group * n_splits; i += m.team.n_threads()) {
-        const float* part = group + (i / n_splits * a.plan.max_kv_splits + i % n_splits) * row;
-        maxima[i] = m.team.load_published(&part[0]);
-        sums[i] = m.team.load_published(&part[1]);
-    }
-    m.team.sync();
-    for (int i = m.team.thread(); i < per_group * head_dim; i += m.team.n_threads()) {
-        const int h = i / head_dim;
-        const float* part = group + h * a.plan.max_kv_splits * row + 2 + i % head_dim;
-        float top = -INFINITY;
-        for (int p = 0; p < n_splits; ++p) top = fmaxf(top, maxima[h * n_splits + p]);
-        float sum = 0.0f;
-        float value = 0.0f;
-        VIGIL_UNROLL_BY(8)
-        for (int p = 0; p < n_splits; ++p) {
-            const float weight = expf(maxima[h * n_splits + p] - top);
-            sum = fused(m.team, weight, sums[h * n_splits + p], sum);
-            value = fused(m.team, weight, m.team.load_published(&part[p * row]), value);
-        }
-        a.act.heads[kv_head * per_group * head_dim + i] = value / sum;
     }
 }
 
@@ -241,45 +308,108 @@ VIGIL_DEVICE void attention(M& m, const KernelArgs& a, const LayerWeights& w, in
     constexpr int kHeads = M::Team::kHeadsPerPass;
     const ModelConfig& c = a.config;
     const int per_group = c.n_heads / c.n_kv_heads;
-    const KvSplit split = kv_split(a.plan, t.position + 1);
-    const int row = c.head_dim + 2;
-    float* q = m.area();  // the group's queries, then this position's key and value
-    float* k = q + per_group * c.head_dim;
+    const int group_floats = per_group * c.head_dim;
+    const std::uint32_t epoch = layer_epoch(a, t, layer);
+    const Awaited awaited{ring::Phase::kAttention, layer, epoch};
+    float* q = m.area();  // the group's queries, then this position's key and value, in FP32 and as they are cached
+    float* k = q + group_floats;
     float* v = k + c.head_dim;
-    float* scratch = v + c.head_dim;
+    float* scratch = v + 2 * c.head_dim;
+    const LanePlace<M> place(m);
+    const int n_splits = place.shape.n_splits;
 
-    m.await(ring::Phase::kAttention, layer);
-    for (int item = m.team.block(); item < c.n_kv_heads * split.count; item += m.team.n_blocks()) {
-        const int kv_head = item / split.count;
-        const int part = item % split.count;
-        const int begin = part * split.length;
-        const bool appends = part + 1 == split.count;
-        const int end = appends ? t.position + 1 : begin + split.length;
-        // The row of the cache that holds position 0, on its way while the queries are copied.
-        const int kv_first = ring::load_relaxed(&a.state->job.kv_first);
-        const float* k_rows = a.act.qkv + head_rows(c) + kv_head * c.head_dim;
-        copy_published(m.team, q, a.act.qkv + kv_head * per_group * c.head_dim, per_group * c.head_dim);
-        if (appends) {
-            copy_published(m.team, k, k_rows, c.head_dim);
-            copy_published(m.team, v, k_rows + kv_rows(c), c.head_dim);
+    int kv_head = place.shape.first_kv_head;
+    int index = place.shape.first_split;
+    VIGIL_UNROLL_BY(1)
+    for (int item = m.team.block(); item < c.n_kv_heads * n_splits; item += m.team.n_blocks()) {
+        if (item != m.team.block()) {
+            kv_head = item / n_splits;
+            index = item % n_splits;
         }
+        const bool appends = index + 1 == n_splits;
+        const std::size_t cache =
+            ((static_cast<std::size_t>(layer) * c.n_kv_heads + kv_head) * c.max_seq_len + t.kv_first) * c.head_dim;
+        AttentionPart part;
+        part.cache = cache;
+        part.begin = index * place.shape.split_length;
+        part.end = appends ? t.position + 1 : part.begin + place.shape.split_length;
+        part.current = appends ? t.position : -1;
+        KvRound<M> round;
+        load_rows(m, a, place, a.kv.k, part, part.begin + place.first, round.keys);
+        load_rows(m, a, place, a.kv.v, part, part.begin + place.first, round.values);
+
+        const float* queries = a.act.qkv + kv_head * group_floats;
+        const float* key = a.act.qkv + head_rows(c) + kv_head * c.head_dim;
+        const float* value = key + kv_rows(c);
+        m.team.sync();  // nobody reads the area any more
+        take_all<1>(
+            m, group_floats + (appends ? 2 * c.head_dim : 0), awaited,
+            [&](int i) {
+                if (i < group_floats) return queries + i;
+                const int rest = i - group_floats;
+                return rest < c.head_dim ? key + rest : value + (rest - c.head_dim);
+            },
+            [&](int i, const Quad& quad) {
+                VIGIL_UNROLL
+                for (int j = 0; j < 4; ++j) q[i + j] = untagged(quad.word[j]);
+            });
+        m.trace_gathered(a);
         m.team.sync();
         norm_heads(m, a, q, per_group, w.q_norm);
         if (appends) norm_heads(m, a, k, 1, w.k_norm);
         rotate_heads(m, a, q, appends ? per_group + 1 : per_group);  // the key stands behind the queries
-        if (appends) append_kv(m, a, layer, kv_head, kv_first + t.position, k, v);
+        if (appends) append_kv(m, a, part.cache, t.position, k, v, current_key(q, per_group, c.head_dim));
 
-        const std::size_t cache =
-            ((static_cast<std::size_t>(layer) * c.n_kv_heads + kv_head) * c.max_seq_len + kv_first) * c.head_dim;
-        float* partial =
-            a.act.partials + (static_cast<std::size_t>(kv_head) * per_group * a.plan.max_kv_splits + part) * row;
-        attend<kHeads>(m, a, q, per_group, a.kv.k + cache, a.kv.v + cache, begin, end, scratch, partial,
-                       a.plan.max_kv_splits * row);
-        if (split.count == 1 || m.arrive_last(&a.head_arrivals[kv_head], static_cast<std::uint32_t>(split.count)))
-            combine_splits(m, a, kv_head, split.count);
-        m.team.sync();
+        attend<kHeads>(m, a, q, per_group, part, place, round, scratch, [&](int head, int row, float found) {
+            const int h = kv_head * per_group + head;
+            float* to = a.act.partials + (static_cast<std::size_t>(h) * (c.head_dim + 2) + row) * a.plan.max_kv_splits;
+            m.publish(to + index, found, epoch);
+        });
     }
-    m.arrive();
+}
+
+template <class M>
+VIGIL_DEVICE void combine_splits(M& m, const KernelArgs& a, int layer, const TokenContext& t) {
+    constexpr int kParts = (kMaxKvSplits + M::Team::kWarpSize - 1) / M::Team::kWarpSize;  // per lane
+    const int head_dim = a.config.head_dim;
+    const int n_splits = m.scratch()->attention.n_splits;
+    const std::uint32_t epoch = layer_epoch(a, t, layer);
+    const Awaited awaited{ring::Phase::kCombine, layer, epoch};
+    const Range elements = m.scratch()->shares.heads;
+    for (int e = elements.begin + m.team.warp(); e < elements.end; e += m.team.n_warps()) {
+        const float* head =
+            a.act.partials + static_cast<std::size_t>(e / head_dim) * (head_dim + 2) * a.plan.max_kv_splits;
+        const float* column = head + (2 + e % head_dim) * a.plan.max_kv_splits;
+        float max[kParts];
+        float sum[kParts];
+        float value[kParts];
+        float top = -INFINITY;
+        for (int i = 0; i < kParts; ++i) {
+            const int p = m.team.lane() + i * M::Team::kWarpSize;
+            max[i] = -INFINITY;
+            if (p >= n_splits) continue;
+            const std::uint32_t looks[3] = {M::Team::load_word(head + p),
+                                            M::Team::load_word(head + a.plan.max_kv_splits + p),
+                                            M::Team::load_word(column + p)};
+            max[i] = m.complete(looks[0], head + p, awaited);
+            sum[i] = m.complete(looks[1], head + a.plan.max_kv_splits + p, awaited);
+            value[i] = m.complete(looks[2], column + p, awaited);
+            top = fmaxf(top, max[i]);
+        }
+        m.trace_gathered(a);
+        top = m.team.lane_max(top);
+        float total = 0.0f;
+        float weighted = 0.0f;
+        for (int i = 0; i < kParts; ++i) {
+            if (m.team.lane() + i * M::Team::kWarpSize >= n_splits) continue;
+            const float weight = exponential(m.team, max[i] - top);
+            total = fused(m.team, weight, sum[i], total);
+            weighted = fused(m.team, weight, value[i], weighted);
+        }
+        total = m.team.lane_sum(total);
+        weighted = m.team.lane_sum(weighted);
+        if (m.team.lane() == 0) m.publish(a.act.heads + e, weighted / total, epoch);
+    }
 }
 
 }  // namespace vigil::device

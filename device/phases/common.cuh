@@ -8,20 +8,17 @@
 
 namespace vigil::device {
 
-// What every block must know of the token under way. Read once per token, after the exchange that made it true.
-struct TokenContext {
-    bool active;
-    bool leave;
-    bool wants_logits;  // this token's logits are sampled or scored
-    int position;       // of the token that is fed
-};
-
+// The token under way as DecodeState in device memory has it: for kernels that each run one step.
 VIGIL_DEVICE TokenContext read_context(const KernelArgs& a) {
     const DecodeState* s = a.state;
     TokenContext t;
     t.active = ring::load_relaxed(&s->active) != 0;
     t.leave = ring::load_relaxed(&s->leave) != 0;
     t.position = ring::load_relaxed(&s->position);
+    t.token = ring::load_relaxed(&s->token);
+    t.kv_first = ring::load_relaxed(&s->job.kv_first);
+    t.pass = ring::load_relaxed(&s->passes);
+    t.n_generated = ring::load_relaxed(&s->n_generated);
     const bool last_of_prompt = t.position + 1 >= ring::load_relaxed(&s->job.n_prompt);
     t.wants_logits = last_of_prompt || (ring::load_relaxed(&s->job.flags) & ring::kJobScore) != 0;
     return t;
@@ -44,17 +41,14 @@ VIGIL_DEVICE const char* row_pointer(const Tensor& t, int row) {
     return static_cast<const char*>(t.data) + static_cast<std::size_t>(row) * t.cols * bytes_per_weight(t.format);
 }
 
-// Brings the first bytes of the rows this block is about to read into L2, so that memory works while we wait.
+// Works out what falls to this block. Thread 0, once per kernel; the block synchronises before it is used.
 template <class M>
-VIGIL_DEVICE void prefetch_rows(const M& m, const Tensor& t, Range rows) {
-    using Team = typename M::Team;
-    if (Team::kPrefetchBytes == 0 || rows.begin >= rows.end) return;
-    const char* begin = row_pointer(t, rows.begin);
-    const long long bytes = row_pointer(t, rows.end) - begin;
-    const long long wanted = bytes < Team::kPrefetchBytes ? bytes : static_cast<long long>(Team::kPrefetchBytes);
-    for (long long at = static_cast<long long>(m.team.thread()) * Team::kPrefetchLine; at < wanted;
-         at += static_cast<long long>(m.team.n_threads()) * Team::kPrefetchLine)
-        Team::prefetch(begin + at);
+VIGIL_DEVICE void prepare_shares(const M& m, const KernelArgs& a) {
+    if (m.team.thread() != 0) return;
+    const auto mine = [&](int n) { return share(n, m.team.block(), m.team.n_blocks()); };
+    const int heads = head_rows(a.config);
+    m.scratch()->shares = {mine(heads + 2 * kv_rows(a.config)), mine(heads), mine(a.config.dim),
+                           mine(a.config.ffn_dim)};
 }
 
 // The weights of `layer`, once load_layer has fetched them and the block has synchronised since.
@@ -78,72 +72,184 @@ VIGIL_DEVICE int area_floats(const KernelArgs& a) {
     return (a.plan.shared_bytes - static_cast<int>(sizeof(BlockScratch))) / static_cast<int>(sizeof(float));
 }
 
-// A published vector where all threads can read it fast: in shared memory, or in place if it does not fit.
-template <class M>
-VIGIL_DEVICE const float* gather(M& m, const KernelArgs& a, const float* from, int n) {
-    if (n > area_floats(a)) return from;
-    copy_published(m.team, m.area(), from, n);
-    m.team.sync();
-    return m.area();
+// Epochs of a vector that each layer uses once, and of the residual: nth 0 is the embedding's, 2 * layer + 1 comes
+// after attention, 2 * layer + 2 after the feed-forward. Memory that was never written has epoch 0.
+VIGIL_DEVICE std::uint32_t layer_epoch(const KernelArgs& a, const TokenContext& t, int layer) {
+    return t.pass * static_cast<std::uint32_t>(a.config.n_layers) + static_cast<std::uint32_t>(layer) + 1;
+}
+VIGIL_DEVICE std::uint32_t residual_epoch(const KernelArgs& a, const TokenContext& t, int nth) {
+    return t.pass * static_cast<std::uint32_t>(2 * a.config.n_layers + 1) + static_cast<std::uint32_t>(nth) + 1;
 }
 
-// The input of a projection behind an RMSNorm. W · (x_i / rms * weight_i) is (W · (x_i * weight_i)) / rms: the norm's
-// scale multiplies the result, so that its reduction is not waited for before the products begin.
-struct NormedInput {
-    const float* x;  // shared memory: the vector times the norm's weight
-    float scale;     // 1 / sqrt(mean(x²) + eps)
+// use(i, words i … i + 3) for i = 0, 4 … n - 4, each by one thread; the words are those at source(i). Several looks are
+// under way at once: one latency instead of one per four words.
+template <int kLooks, class M, class Source, class Use>
+VIGIL_DEVICE void take_all(M& m, int n, const Awaited& awaited, Source&& source, Use&& use) {
+    const int step = 4 * m.team.n_threads();
+    for (int first = 4 * m.team.thread(); first < n; first += kLooks * step) {
+        Quad quads[kLooks];
+        VIGIL_UNROLL
+        for (int u = 0; u < kLooks; ++u)
+            if (first + u * step < n) quads[u] = M::Team::load_quad(source(first + u * step));
+        VIGIL_UNROLL
+        for (int u = 0; u < kLooks; ++u) {
+            const int i = first + u * step;
+            if (i < n) use(i, m.complete4(quads[u], source(i), awaited));
+        }
+    }
+}
+
+// The input of a projection. Behind an RMSNorm it is the vector times the norm's weight: W · (x_i / rms * weight_i) is
+// (W · (x_i * weight_i)) / rms, so that the norm's reduction is not waited for before the products begin.
+struct Input {
+    const float* x;  // in shared memory if it fits
+    float scale;     // of the products: 1 / sqrt(mean(x²) + eps), or 1
 };
+
+// Where a block keeps an input of n floats.
+template <class M>
+VIGIL_DEVICE float* input_area(const M& m, const KernelArgs& a, int n) {
+    return n <= area_floats(a) ? m.area() : a.act.overflow + static_cast<std::size_t>(m.team.block()) * n;
+}
+
+template <class M>
+VIGIL_DEVICE Input gather(M& m, const KernelArgs& a, const float* from, int n, const Awaited& awaited) {
+    float* to = input_area(m, a, n);
+    m.team.sync();  // nobody reads the last phase's input any more
+    take_all<M::Team::kLooksInFlight>(
+        m, n, awaited, [&](int i) { return from + i; },
+        [&](int i, const Quad& quad) {
+            VIGIL_UNROLL
+            for (int j = 0; j < 4; ++j) to[i + j] = untagged(quad.word[j]);
+        });
+    m.trace_gathered(a);
+    m.team.sync();
+    return {to, 1.0f};
+}
 
 // Each block computes the norm for itself, which is cheaper than one more exchange.
 template <class M>
-VIGIL_DEVICE NormedInput gather_normed(M& m, const float* from, int n, const float* weight, float eps) {
-    const float sum = m.team.lane_sum(copy_weighted(m.team, m.area(), from, weight, n));
+VIGIL_DEVICE Input gather_normed(M& m, const KernelArgs& a, const float* weight, const Awaited& awaited) {
+    const int n = a.config.dim;
+    float* to = m.area();
+    float sum = 0.0f;
+    m.team.sync();  // nobody reads the last phase's input any more
+    take_all<M::Team::kLooksInFlight>(
+        m, n, awaited, [&](int i) { return a.act.residual + i; },
+        [&](int i, const Quad& quad) {
+            VIGIL_UNROLL
+            for (int j = 0; j < 4; ++j) {
+                const float v = untagged(quad.word[j]);
+                to[i + j] = v * weight[i + j];
+                sum = fused(m.team, v, v, sum);
+            }
+        });
+    m.trace_gathered(a);
     float* per_warp = m.scratch()->reduce;
+    sum = m.team.lane_sum(sum);
     if (m.team.lane() == 0) per_warp[m.team.warp()] = sum;
     m.team.sync();  // for the vector and the sums at once
     const float total = sum_of_warps(m, per_warp);
-    return {m.area(), 1.0f / sqrtf(total / static_cast<float>(n) + eps)};
+    return {to, 1.0f / sqrtf(total / static_cast<float>(n) + a.config.norm_eps)};
 }
 
-// The rows of a matrix that fall to this block; its warps take them in turn. The first weights of a warp's next row are
-// on their way before its input, or the row before it, is done with.
-template <class M>
+// Up to three matrices of equal width, their rows taken as one, and the share of them that falls to this block. The
+// Tensors are in shared memory: a pointer to a kernel's argument would make the compiler copy all of them.
 struct BlockRows {
-    const Tensor& w;
+    const Tensor* first;
+    const Tensor* second;  // or null
+    const Tensor* third;   // or null
     Range rows;
-    int next;  // row of this warp
+
+    struct Row {
+        const Tensor* matrix;
+        int index;
+    };
+    VIGIL_DEVICE Row at(int row) const {
+        if (row < first->rows) return {first, row};
+        row -= first->rows;
+        if (row < second->rows) return {second, row};
+        return {third, row - second->rows};
+    }
+};
+
+// A warp on its way through the block's rows: the first weights of its next row, and what will be added to that row's
+// product, are under way before its input, or the row before it, is done with.
+template <class M>
+struct RowCursor {
+    int row;
+    float addend;
     typename M::Team::Ahead ahead;
 };
 
-template <class M>
-VIGIL_DEVICE void start_next(const M& m, BlockRows<M>& b) {
-    if (b.next < b.rows.end) start_row(m.team, row_pointer(b.w, b.next), b.w.cols, b.ahead);
+struct NoAddend {
+    VIGIL_DEVICE float operator()(int) const { return 0.0f; }
+};
+
+template <class M, class Addend>
+VIGIL_DEVICE void start_row(M& m, const BlockRows& b, RowCursor<M>& cursor, Addend&& addend) {
+    if (cursor.row >= b.rows.end) return;
+    const BlockRows::Row row = b.at(cursor.row);
+    start_row(m.team, row_pointer(*row.matrix, row.index), row.matrix->cols, cursor.ahead);
+    if (m.team.lane() == 0) cursor.addend = addend(cursor.row);
 }
 
-// `b` as {matrix, rows}: asks for the first weights. To be called before the wait for the input.
-template <class M>
-VIGIL_DEVICE void start(const M& m, BlockRows<M>& b) {
-    b.next = b.rows.begin + m.team.warp();
-    prefetch_rows(m, b.w, b.rows);
-    start_next(m, b);
+// Asks for a warp's first weights. To be called before the wait for the input. addend(row) is what is added to the
+// row's product, asked for in one lane.
+template <class M, class Addend>
+VIGIL_DEVICE RowCursor<M> start(M& m, const BlockRows& b, Addend&& addend) {
+    RowCursor<M> cursor{b.rows.begin + m.team.warp(), 0.0f, {}};
+    start_row(m, b, cursor, addend);
+    return cursor;
 }
 
-// The product of the warp's next row with x.
-template <class M>
-VIGIL_DEVICE float finish_next(const M& m, BlockRows<M>& b, const float* x) {
-    const float y = finish_row(m.team, b.ahead, b.w.format, row_pointer(b.w, b.next), b.w.cols, x);
-    b.next += m.team.n_warps();
-    return y;
+// done(row, W[row] · x * scale + addend) for all of the block's rows, by one lane per row.
+template <class M, class Addend, class Done>
+VIGIL_DEVICE void multiply(M& m, const BlockRows& b, RowCursor<M>& cursor, const Input& in, Addend&& addend,
+                           Done&& done) {
+    while (cursor.row < b.rows.end) {
+        const int row = cursor.row;
+        const BlockRows::Row at = b.at(row);
+        const float product = finish_row(m.team, cursor.ahead, at.matrix->format, row_pointer(*at.matrix, at.index),
+                                         at.matrix->cols, in.x);
+        const float sum = fused(m.team, product, in.scale, cursor.addend);
+        cursor.row += m.team.n_warps();
+        start_row(m, b, cursor, addend);
+        if (m.team.lane() == 0) done(row, sum);
+    }
 }
 
-// done(r, W[r]·x) for all of the block's rows, by one lane per row.
+// The same rows of two matrices of equal shape, whose products belong together.
+struct RowPairs {
+    const Tensor& first;
+    const Tensor& second;
+    Range rows;
+};
+
+template <class M>
+VIGIL_DEVICE RowCursor<M> start(M& m, const RowPairs& pairs) {
+    RowCursor<M> cursor{pairs.rows.begin + m.team.warp(), 0.0f, {}};
+    if (cursor.row < pairs.rows.end)
+        start_row(m.team, row_pointer(pairs.first, cursor.row), pairs.first.cols, cursor.ahead);
+    return cursor;
+}
+
+// done(row, first[row] · x * scale, second[row] · x * scale) for all of the block's rows, by one lane per row.
 template <class M, class Done>
-VIGIL_DEVICE void finish(const M& m, BlockRows<M>& b, const float* x, Done&& done) {
-    while (b.next < b.rows.end) {
-        const int row = b.next;
-        const float y = finish_next(m, b, x);
-        start_next(m, b);
-        if (m.team.lane() == 0) done(row, y);
+VIGIL_DEVICE void multiply(M& m, const RowPairs& pairs, RowCursor<M>& cursor, const Input& in, Done&& done) {
+    const TensorFormat format = pairs.first.format;
+    const int cols = pairs.first.cols;
+    typename M::Team::Ahead second;  // held across the wait for the input it would cost too many registers
+    if (cursor.row < pairs.rows.end) start_row(m.team, row_pointer(pairs.second, cursor.row), cols, second);
+    while (cursor.row < pairs.rows.end) {
+        const int row = cursor.row;
+        const int next = row + m.team.n_warps();
+        const float f = finish_row(m.team, cursor.ahead, format, row_pointer(pairs.first, row), cols, in.x);
+        if (next < pairs.rows.end) start_row(m.team, row_pointer(pairs.first, next), cols, cursor.ahead);
+        const float s = finish_row(m.team, second, format, row_pointer(pairs.second, row), cols, in.x);
+        if (next < pairs.rows.end) start_row(m.team, row_pointer(pairs.second, next), cols, second);
+        if (m.team.lane() == 0) done(row, f * in.scale, s * in.scale);
+        cursor.row = next;
     }
 }
 

@@ -1,6 +1,6 @@
 // Output logits, penalties, and the statistics that sampling starts from.
 //   reads      residual [dim], history
-//   publishes  logits [vocab_size], scores [vocab_size] (logits after penalties), tiles [ceil(vocab_size / kTileRows)]
+//   writes     logits [vocab_size], scores [vocab_size] (logits after penalties), tiles [ceil(vocab_size / kTileRows)]
 //   split      tiles of kTileRows rows, so that the order of addition does not depend on the number of blocks
 //   waits for  residual (the last layer)
 #pragma once
@@ -71,21 +71,32 @@ VIGIL_DEVICE LogitTile summarise_tile(M& m, const KernelArgs& a, Range rows) {
     return t;
 }
 
+// The tiles of a block, and the rows in them.
+VIGIL_DEVICE Range logit_tiles(const ModelConfig& c, int block, int n_blocks) {
+    return share((c.vocab_size + kTileRows - 1) / kTileRows, block, n_blocks);
+}
+VIGIL_DEVICE Range logit_rows(const ModelConfig& c, int block, int n_blocks) {
+    const Range tiles = logit_tiles(c, block, n_blocks);
+    const int end = tiles.end * kTileRows;
+    return {tiles.begin * kTileRows, end < c.vocab_size ? end : c.vocab_size};
+}
+
 template <class M>
 VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
     const int vocab = a.config.vocab_size;
-    const Range tiles = share((vocab + kTileRows - 1) / kTileRows, m.team.block(), m.team.n_blocks());
-    const Range rows = {tiles.begin * kTileRows, tiles.end * kTileRows < vocab ? tiles.end * kTileRows : vocab};
-    BlockRows<M> block{a.weights.output, rows, 0, {}};
-    start(m, block);
-    m.await(ring::Phase::kLogits);
-    const NormedInput in = gather_normed(m, a.act.residual, a.config.dim, a.weights.output_norm, a.config.norm_eps);
+    const Range tiles = logit_tiles(a.config, m.team.block(), m.team.n_blocks());
+    const Range rows = logit_rows(a.config, m.team.block(), m.team.n_blocks());
+    if (m.team.thread() == 0) m.scratch()->output = a.weights.output;
+    m.team.sync();
+    const BlockRows block{&m.scratch()->output, nullptr, nullptr, rows};
+    auto cursor = start(m, block, NoAddend{});
+    const auto in = gather_normed(m, a, a.weights.output_norm,
+                                  Awaited{ring::Phase::kLogits, -1, residual_epoch(a, t, 2 * a.config.n_layers)});
     const int out_row = t.position - ring::load_relaxed(&a.state->job.n_cached);
     const bool emit = (ring::load_relaxed(&a.state->job.flags) & ring::kJobEmitLogits) != 0 &&
                       a.logits_out != nullptr && out_row < a.logits_out_rows;
     float* const host_row = emit ? a.logits_out + static_cast<std::size_t>(out_row) * vocab : nullptr;
-    finish(m, block, in.x, [&](int r, float product) {
-        const float y = product * in.scale;
+    multiply(m, block, cursor, in, NoAddend{}, [&](int r, float y) {
         a.act.logits[r] = y;
         a.act.scores[r] = y;
         if (host_row != nullptr) host_row[r] = y;
@@ -101,7 +112,6 @@ VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
         const LogitTile summary = summarise_tile(m, a, Range{tile * kTileRows, end});
         if (m.team.lane() == 0) a.act.tiles[tile] = summary;
     }
-    m.arrive();
 }
 
 }  // namespace vigil::device

@@ -11,30 +11,19 @@
 namespace vigil::device {
 
 template <class M>
-VIGIL_DEVICE void qkv_proj(M& m, const KernelArgs& a, const LayerWeights& w, int layer) {
+VIGIL_DEVICE void qkv_proj(M& m, const KernelArgs& a, const LayerWeights& w, int layer, const TokenContext& t) {
     const int n_q = head_rows(a.config);
     const int n_kv = kv_rows(a.config);
-    const Range rows = share(n_q + 2 * n_kv, m.team.block(), m.team.n_blocks());
-    // A row of the three matrices taken as one.
-    const auto matrix_of = [&](int row) -> const Tensor& { return row < n_q ? w.wq : row < n_q + n_kv ? w.wk : w.wv; };
-    const auto row_within = [&](int row) { return row < n_q ? row : row < n_q + n_kv ? row - n_q : row - n_q - n_kv; };
-    const auto bias_of = [&](int row) { return row < n_q ? w.bq : row < n_q + n_kv ? w.bk : w.bv; };
-    typename M::Team::Ahead ahead;
-    int row = rows.begin + m.team.warp();
-    if (row < rows.end) start_row(m.team, row_pointer(matrix_of(row), row_within(row)), a.config.dim, ahead);
-
-    m.await(ring::Phase::kQkv, layer);
-    const NormedInput in = gather_normed(m, a.act.residual, a.config.dim, w.attn_norm, a.config.norm_eps);
-    while (row < rows.end) {
-        const Tensor& matrix = matrix_of(row);
-        const char* weights = row_pointer(matrix, row_within(row));
-        const float y = finish_row(m.team, ahead, matrix.format, weights, a.config.dim, in.x) * in.scale;
-        const float* bias = bias_of(row);
-        if (m.team.lane() == 0) a.act.qkv[row] = bias != nullptr ? y + bias[row_within(row)] : y;
-        row += m.team.n_warps();
-        if (row < rows.end) start_row(m.team, row_pointer(matrix_of(row), row_within(row)), a.config.dim, ahead);
-    }
-    m.arrive();
+    const BlockRows rows{&w.wq, &w.wk, &w.wv, m.scratch()->shares.qkv};
+    const auto bias = [&](int row) {
+        const float* of = row < n_q ? w.bq : row < n_q + n_kv ? w.bk : w.bv;
+        return of != nullptr ? of[row < n_q ? row : (row - n_q) % n_kv] : 0.0f;
+    };
+    auto cursor = start(m, rows, bias);
+    const auto in =
+        gather_normed(m, a, w.attn_norm, Awaited{ring::Phase::kQkv, layer, residual_epoch(a, t, 2 * layer)});
+    const std::uint32_t epoch = layer_epoch(a, t, layer);
+    multiply(m, rows, cursor, in, bias, [&](int row, float y) { m.publish(a.act.qkv + row, y, epoch); });
 }
 
 }  // namespace vigil::device

@@ -55,25 +55,25 @@ VIGIL_DEVICE void rotate_heads(M& m, const KernelArgs& a, float* heads, int n_he
     const float* table = m.scratch()->rope;
     const int pairs = a.config.rotary_dim / 2;
     const bool interleaved = a.config.rope_kind == RopeKind::kInterleaved;
-    for (int i = m.team.thread(); i < n_heads * pairs; i += m.team.n_threads()) {
-        const int pair = i % pairs;
-        float* x = heads + i / pairs * a.config.head_dim;
-        rotate_pair(x[interleaved ? 2 * pair : pair], x[interleaved ? 2 * pair + 1 : pair + pairs], table[2 * pair],
-                    table[2 * pair + 1]);
+    for (int h = m.team.warp(); h < n_heads; h += m.team.n_warps()) {
+        float* x = heads + h * a.config.head_dim;
+        for (int pair = m.team.lane(); pair < pairs; pair += M::Team::kWarpSize)
+            rotate_pair(x[interleaved ? 2 * pair : pair], x[interleaved ? 2 * pair + 1 : pair + pairs], table[2 * pair],
+                        table[2 * pair + 1]);
     }
     m.team.sync();
 }
 
-// Row `row` of one KV head in the cache, as FP16; k (normed and rotated) and v are in shared memory.
+// Position `position` of one KV head into the cache as FP16, and beside it to `cached` in shared memory, the key and
+// then the value; k (normed and rotated) and v are there, too. `cache` is where the head's positions begin.
 template <class M>
-VIGIL_DEVICE void append_kv(const M& m, const KernelArgs& a, int layer, int kv_head, int row, const float* k,
-                            const float* v) {
+VIGIL_DEVICE void append_kv(const M& m, const KernelArgs& a, std::size_t cache, int position, const float* k,
+                            const float* v, std::uint16_t* cached) {
     const int head_dim = a.config.head_dim;
-    const std::size_t at =
-        ((static_cast<std::size_t>(layer) * a.config.n_kv_heads + kv_head) * a.config.max_seq_len + row) * head_dim;
+    const std::size_t at = cache + static_cast<std::size_t>(position) * head_dim;
     for (int i = m.team.thread(); i < head_dim; i += m.team.n_threads()) {
-        a.kv.k[at + i] = to_half(m.team, k[i]);
-        a.kv.v[at + i] = to_half(m.team, v[i]);
+        a.kv.k[at + i] = cached[i] = to_half(m.team, k[i]);
+        a.kv.v[at + i] = cached[head_dim + i] = to_half(m.team, v[i]);
     }
     m.team.sync();
 }

@@ -303,8 +303,7 @@ VIGIL_DEVICE const Alternative* most_probable(M& m, const KernelArgs& a, int n, 
 }
 
 template <class M>
-VIGIL_DEVICE Choice choose_token(M& m, const KernelArgs& a, int position) {
-    const ring::SamplingParams& s = a.state->job.sampling;
+VIGIL_DEVICE Choice choose_token(M& m, const KernelArgs& a, const ring::SamplingParams& s, int position) {
     const VocabSummary v = summarise_vocab(m, a);
     const bool greedy = s.temperature <= 0.0f || s.top_k == 1;
     const int token = greedy ? v.best_token : sample_token(m, a, s, v, position);

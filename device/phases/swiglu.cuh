@@ -1,7 +1,7 @@
 // Gate and up projection with SwiGLU: hidden[r] = silu(Wgate[r]·x) * (Wup[r]·x), x = rmsnorm(residual).
 //   reads      residual [dim]
 //   publishes  hidden [ffn_dim]
-//   split      rows; a warp takes the same row of both matrices, so that the product needs no exchange
+//   split      rows; who multiplies a row of one matrix has the same row of the other, so that SwiGLU needs no exchange
 //   waits for  residual (output projection)
 #pragma once
 
@@ -14,23 +14,14 @@ VIGIL_DEVICE float silu(float x) {
 }
 
 template <class M>
-VIGIL_DEVICE void gate_up(M& m, const KernelArgs& a, const LayerWeights& w, int layer) {
-    const Range rows = share(a.config.ffn_dim, m.team.block(), m.team.n_blocks());
-    BlockRows<M> gate{w.w_gate, rows, 0, {}};
-    BlockRows<M> up{w.w_up, rows, 0, {}};
-    start(m, gate);
-    m.await(ring::Phase::kGateUp, layer);
-    const NormedInput in = gather_normed(m, a.act.residual, a.config.dim, w.ffn_norm, a.config.norm_eps);
-    start(m, up);  // beside the first product; held across the wait it would cost too many registers
-    while (gate.next < rows.end) {
-        const int row = gate.next;
-        const float g = finish_next(m, gate, in.x);
-        start_next(m, gate);
-        const float u = finish_next(m, up, in.x);
-        start_next(m, up);
-        if (m.team.lane() == 0) a.act.hidden[row] = silu(g * in.scale) * (u * in.scale);
-    }
-    m.arrive();
+VIGIL_DEVICE void gate_up(M& m, const KernelArgs& a, const LayerWeights& w, int layer, const TokenContext& t) {
+    const RowPairs rows{w.w_gate, w.w_up, m.scratch()->shares.hidden};
+    auto cursor = start(m, rows);
+    const auto in =
+        gather_normed(m, a, w.ffn_norm, Awaited{ring::Phase::kGateUp, layer, residual_epoch(a, t, 2 * layer + 1)});
+    const std::uint32_t epoch = layer_epoch(a, t, layer);
+    multiply(m, rows, cursor, in,
+             [&](int row, float gate, float up) { m.publish(a.act.hidden + row, silu(gate) * up, epoch); });
 }
 
 }  // namespace vigil::device

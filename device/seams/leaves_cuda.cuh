@@ -116,35 +116,33 @@ VIGIL_DEVICE void load_weights8(const CudaTeam&, TensorFormat format, const char
 VIGIL_DEVICE uint4 fetch_half8(const CudaTeam&, const std::uint16_t* p) {
     return __ldcg(reinterpret_cast<const uint4*>(p));
 }
+// The same from shared memory.
+VIGIL_DEVICE uint4 fetch_shared_half8(const CudaTeam&, const std::uint16_t* p) {
+    return *reinterpret_cast<const uint4*>(p);
+}
 VIGIL_DEVICE void unpack_half8(const CudaTeam&, const uint4& raw, float (&out)[8]) {
     F16Format::unpack(raw, out);
+}
+
+// Eight floats from shared memory, 16-byte aligned.
+VIGIL_DEVICE void load_shared8(const CudaTeam&, const float* p, float (&out)[8]) {
+    const float4 lo = *reinterpret_cast<const float4*>(p);
+    const float4 hi = *reinterpret_cast<const float4*>(p + 4);
+    out[0] = lo.x, out[1] = lo.y, out[2] = lo.z, out[3] = lo.w;
+    out[4] = hi.x, out[5] = hi.y, out[6] = hi.z, out[7] = hi.w;
 }
 
 VIGIL_DEVICE std::uint16_t to_half(const CudaTeam&, float v) {
     return __half_as_ushort(__float2half_rn(v));
 }
 
-// to[i] = from[i] for what others published; n a multiple of 4, both 16-byte aligned. All threads of the block; no
-// sync.
-VIGIL_DEVICE void copy_published(const CudaTeam& team, float* to, const float* from, int n) {
-    for (int i = 4 * team.thread(); i < n; i += 4 * team.n_threads())
-        *reinterpret_cast<float4*>(to + i) = __ldcg(reinterpret_cast<const float4*>(from + i));
-}
-
-// to[i] = from[i] * weight[i] for what others published; the thread's share of the sum of from[i]² is returned.
-VIGIL_DEVICE float copy_weighted(const CudaTeam& team, float* to, const float* from, const float* weight, int n) {
-    float sum = 0.0f;
-    for (int i = 4 * team.thread(); i < n; i += 4 * team.n_threads()) {
-        const float4 v = __ldcg(reinterpret_cast<const float4*>(from + i));
-        const float4 w = __ldg(reinterpret_cast<const float4*>(weight + i));
-        *reinterpret_cast<float4*>(to + i) = make_float4(v.x * w.x, v.y * w.y, v.z * w.z, v.w * w.w);
-        sum = fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum))));
-    }
-    return sum;
-}
-
 VIGIL_DEVICE void turn_sincos(const CudaTeam&, float turns, float* sine, float* cosine) {
     sincospif(2.0f * turns, sine, cosine);
+}
+
+// e^x for attention's weights, in fewer instructions than expf and right to a few units in the last place for x ≤ 0.
+VIGIL_DEVICE float exponential(const CudaTeam&, float x) {
+    return exp2f(x * 1.44269504f);
 }
 
 VIGIL_DEVICE float fused(const CudaTeam&, float a, float b, float c) {

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "device/model.h"
-#include "device/seams/qualifiers.h"
+#include "device/seams/machine.cuh"
 
 namespace vigil::device {
 
@@ -29,8 +29,9 @@ struct CudaTeam {
 #if __CUDA_ARCH__ == 750
     static constexpr int kPositionsInFlight = 1;
 #else
-    static constexpr int kPositionsInFlight = 2;
+    static constexpr int kPositionsInFlight = 1;
 #endif
+    static constexpr int kLooksInFlight = 2;  // at a published vector, per thread
     static constexpr int kHeadsPerPass = kGpuHeadsPerPass;
     using RawHalf8 = uint4;  // eight FP16 values, not yet unpacked
 
@@ -41,6 +42,11 @@ struct CudaTeam {
     VIGIL_DEVICE int block() const {
         int index;
         asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(index));
+        return index;
+    }
+    VIGIL_DEVICE std::uint32_t multiprocessor() const {
+        std::uint32_t index;
+        asm volatile("mov.u32 %0, %%smid;" : "=r"(index));
         return index;
     }
     VIGIL_DEVICE int n_blocks() const {
@@ -88,19 +94,7 @@ struct CudaTeam {
         return __shfl_xor_sync(~0u, v, mask);
     }
 
-    // Atomic on device memory; returns the value before. Ordered both ways at device scope.
-    VIGIL_DEVICE std::uint32_t fetch_add(std::uint32_t* p, std::uint32_t v) const {
-        std::uint32_t before;
-#if __CUDA_ARCH__ >= 700
-        asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(before) : "l"(p), "r"(v) : "memory");
-#else
-        __threadfence();
-        before = atomicAdd(p, v);
-        __threadfence();
-#endif
-        return before;
-    }
-    // The same without the value and with what came before ordered only: nothing comes back to wait for.
+    // Atomic on device memory; what came before is visible to whoever acquires it.
     VIGIL_DEVICE void add_release(std::uint32_t* p, std::uint32_t v) const {
 #if __CUDA_ARCH__ >= 700
         asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
@@ -113,9 +107,31 @@ struct CudaTeam {
         return atomicAdd(p, v);
     }
 
-    // A value another block published; never from a stale L1 line.
+    // A value another block wrote before the last barrier; never from a stale L1 line.
     VIGIL_DEVICE static float load_published(const float* p) {
         return __ldcg(p);
+    }
+    // Words of a published vector: each is moved whole, and none is older than the last look at it. 16-byte aligned.
+    VIGIL_DEVICE static Quad load_quad(const float* p) {
+        Quad q;
+#if __CUDA_ARCH__ >= 700
+        asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(q.word[0]), "=r"(q.word[1]), "=r"(q.word[2]), "=r"(q.word[3])
+                     : "l"(p)
+                     : "memory");
+#else
+        asm volatile("ld.volatile.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(q.word[0]), "=r"(q.word[1]), "=r"(q.word[2]), "=r"(q.word[3])
+                     : "l"(p)
+                     : "memory");
+#endif
+        return q;
+    }
+    VIGIL_DEVICE static std::uint32_t load_word(const float* p) {
+        return ring::load_relaxed(reinterpret_cast<const std::uint32_t*>(p));
+    }
+    VIGIL_DEVICE static void store_word(float* p, std::uint32_t word) {
+        ring::store_relaxed(reinterpret_cast<std::uint32_t*>(p), word);
     }
 
     // Nanoseconds of a clock common to all blocks.
@@ -125,25 +141,13 @@ struct CudaTeam {
         return t;
     }
 
-    // Between two looks at a word that is not there yet.
-    VIGIL_DEVICE static void pause([[maybe_unused]] std::uint32_t spins) {
+    // Between two looks at a word that is not there yet: nothing. After a few hundred, for a wait that is no exchange.
+    VIGIL_DEVICE static void pause(std::uint32_t) {}
+    VIGIL_DEVICE static void rest([[maybe_unused]] std::uint32_t spins) {
 #if __CUDA_ARCH__ >= 700
         if (spins > 4096) __nanosleep(200);
 #endif
     }
-
-    // Asks for the 128-byte line at `p` to be brought into L2.
-    VIGIL_DEVICE static void prefetch(const void* p) {
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
-    }
-    static constexpr int kPrefetchLine = 128;
-    // Bytes per block to ask for ahead of a wait. On an H200 any amount makes the exchange slower by more than it gains
-    // (1B F16: 0.976 ms/token with 64 KB, 0.940 with none); below sm_70 it is what the design expects to pay.
-#if __CUDA_ARCH__ >= 700
-    static constexpr int kPrefetchBytes = 0;
-#else
-    static constexpr int kPrefetchBytes = 64 * 1024;
-#endif
 };
 
 }  // namespace vigil::device

@@ -9,7 +9,7 @@
 namespace vigil::host {
 namespace {
 
-constexpr std::size_t kScratchAlignment = 64;
+constexpr std::size_t kScratchAlignment = 128;
 // A short spin costs a busy machine little; on a quiet one yielding returns at once and spins on, for about 50 µs:
 // longer than a step of a small model, so that its barriers need no system call that sleeps.
 constexpr int kSpins = 300;

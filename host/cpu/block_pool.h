@@ -34,7 +34,7 @@ class Gate {
 // Runs `n_steps` steps on all blocks; every block of a step returns before the next step begins. One job at a time.
 class BlockPool {
    public:
-    // `scratch` is the block's own memory, `scratch_bytes` of it, aligned to 64 bytes; it keeps its contents.
+    // `scratch` is the block's own memory, `scratch_bytes` of it, aligned to 128 bytes; it keeps its contents.
     // Must not throw.
     using Body = std::function<void(std::int32_t step, std::int32_t block, void* scratch)>;
 

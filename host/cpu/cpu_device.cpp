@@ -110,7 +110,7 @@ void CpuDevice::download(void* to, const void* from, std::size_t bytes) {
 }
 
 device::GridPlan CpuDevice::plan(const device::ModelConfig& config, int n_blocks) {
-    return plan_cpu(device::shared_need(config, 1), n_blocks > 0 ? n_blocks : info_.multiprocessors);
+    return plan_cpu(config, device::shared_need(config, 1), info_.multiprocessors, n_blocks);
 }
 
 BlockPool& CpuDevice::idle_pool(const device::GridPlan& plan, std::size_t scratch_bytes) {

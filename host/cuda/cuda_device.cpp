@@ -194,10 +194,10 @@ device::GridPlan CudaDevice::plan(const device::ModelConfig& config, int n_block
     require_parked("planning");
     const device::SharedNeed need = device::shared_need(config, limits_.n_threads / 32);
     const device::GridPlan plan = plan_gpu(config, need, limits_, n_blocks);
-    check(device::cuda::prepare(plan.shared_bytes), "loading the kernels");
+    check(device::cuda::prepare(plan), "loading the kernels");
     check(device::cuda::prepare_prefill(), "loading the prefill kernels");
     std::int32_t per_multiprocessor = 0;
-    check(device::cuda::max_blocks_per_sm(plan.shared_bytes, &per_multiprocessor), "asking for the kernel's occupancy");
+    check(device::cuda::max_blocks_per_sm(plan, &per_multiprocessor), "asking for the kernel's occupancy");
     if (per_multiprocessor < 1)
         throw DeviceError(
             fmt::format("a block of {} threads with {} bytes of shared memory does not fit on a "

@@ -13,6 +13,9 @@ using test::message_of;
 
 device::ModelConfig with_kv_heads(std::int32_t n) {
     device::ModelConfig c;
+    c.dim = c.ffn_dim = 2048;
+    c.n_heads = n;
+    c.head_dim = 64;
     c.n_kv_heads = n;
     return c;
 }
@@ -48,14 +51,25 @@ TEST_CASE("more blocks than multiprocessors are refused, since they would not al
 }
 
 TEST_CASE("the CPU cuts the KV length the same way for any number of threads") {
-    const device::GridPlan one = plan_cpu({100, 5000}, 1);
-    const device::GridPlan many = plan_cpu({100, 5000}, 64);
+    const device::GridPlan one = plan_cpu(with_kv_heads(8), {100, 5000}, 1, 0);
+    const device::GridPlan many = plan_cpu(with_kv_heads(8), {100, 5000}, 64, 0);
     CHECK(one.max_kv_splits == many.max_kv_splits);
     CHECK(many.n_blocks == 64);
     CHECK(many.n_threads == 1);
     CHECK(many.shared_bytes == 5000);
-    CHECK_THROWS_AS(plan_cpu({100, 5000}, 0), DeviceError);
-    CHECK_THROWS_AS(plan_cpu({100, 5000}, 100000), DeviceError);
+    CHECK_THROWS_AS(plan_cpu(with_kv_heads(8), {100, 5000}, 0, 0), DeviceError);
+    CHECK_THROWS_AS(plan_cpu(with_kv_heads(8), {100, 5000}, 2, 100000), DeviceError);
+}
+
+TEST_CASE("a small model gets no more blocks than it has rows, and more are refused") {
+    device::ModelConfig small = with_kv_heads(1);
+    small.dim = 48;
+    CHECK(plan_gpu(small, {1, 1}, kH200, 0).n_blocks == 48);
+    CHECK(plan_cpu(small, {1, 1}, 64, 0).n_blocks == 48);
+    CHECK(plan_cpu(small, {1, 1}, 64, 48).n_blocks == 48);
+    const std::string text = message_of<DeviceError>([&] { plan_cpu(small, {1, 1}, 64, 49); });
+    CHECK(text.find("49") != std::string::npos);
+    CHECK(text.find("48") != std::string::npos);
 }
 
 }  // namespace

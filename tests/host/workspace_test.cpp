@@ -50,7 +50,6 @@ std::vector<Part> parts_of(const device::KernelArgs& a) {
         {a.history, 18 * 4},
         {a.state, sizeof(device::DecodeState)},
         {a.sync, sizeof(device::SyncWords)},
-        {a.head_arrivals, 4},
     };
 }
 
@@ -87,7 +86,7 @@ TEST_CASE("a reset clears state and synchronisation words and keeps the cache") 
     workspace.fill(args);
     const std::uint32_t mark = 0xdeadbeef;
     for (void* word : std::initializer_list<void*>{args.kv.k, args.history, &args.state->position, &args.sync->abort,
-                                                   &args.sync->arrivals, args.head_arrivals})
+                                                   &args.sync->arrivals, args.act.residual})
         device->upload(word, &mark, sizeof mark);
     workspace.reset();
     const auto word = [&](const void* p) {
@@ -100,7 +99,7 @@ TEST_CASE("a reset clears state and synchronisation words and keeps the cache") 
     CHECK(word(&args.state->position) == 0);
     CHECK(word(&args.sync->abort) == 0);
     CHECK(word(&args.sync->arrivals) == 0);
-    CHECK(word(args.head_arrivals) == 0);
+    CHECK(word(args.act.residual) == 0);
 }
 
 TEST_CASE("a workspace too large for the machine says what takes how much") {

@@ -82,7 +82,7 @@ class TokenCheck {
             case ring::Phase::kQkv:
                 compare("qkv", act.qkv, layer.qkv);
                 break;
-            case ring::Phase::kAttention:
+            case ring::Phase::kCombine:
                 compare("attention", act.heads, layer.heads);
                 break;
             case ring::Phase::kOutputProj:

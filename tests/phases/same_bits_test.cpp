@@ -54,7 +54,9 @@ Outcome generate(Harness& harness, Dispatch dispatch, const Length& length, std:
     }
     const auto& act = harness.args().act;
     outcome.logits = bits_of(harness.read(act.logits, harness.config().vocab_size));
+    // Its lowest bits count the tokens that were ever fed (device/seams/machine.cuh).
     outcome.residual = bits_of(harness.read(act.residual, harness.config().dim));
+    for (std::uint32_t& word : outcome.residual) word &= ~std::uint32_t{3};
     outcome.keys = harness.read_keys();
     outcome.values = harness.read_values();
     return outcome;

@@ -34,7 +34,7 @@ class Leader {
         args.config.max_seq_len = kMaxSeqLen;
         args.config.vocab_size = 1000;
         args.history = history;
-        args.state = &state;
+        args.state = &stored;
         args.job_slots = slots.data();
         args.job_tokens = tokens.data();
         args.job_cancel = cancel.data();
@@ -46,25 +46,30 @@ class Leader {
         args.deadline_ns = args.idle_park_ns = args.lease_ns = 60'000'000'000u;
     }
 
-    bool take() { return take_job<Team>(args); }
+    bool take() { return take_job<Team>(args, state()); }
     void begin() { begin_job(machine, args); }
-    bool active() const { return state.active != 0; }
+    bool active() const { return leader_state(machine)->active != 0; }
 
     // One token's worth of the resident loop, with `between` where the layers' work lies between asking for the host's
     // words and using them.
     template <class Between>
     void step(Between between) {
-        const TokenContext t = read_context(args);
-        const HostWords host = request_host_words(args);
+        DecodeState& s = state();
+        TokenContext t{};
+        t.wants_logits = wants_logits(s);
+        t.position = s.position;
+        t.pass = s.passes;
+        const HostWords host = request_host_words(args, s);
         between();
-        advance<Team>(args, t, {state.n_generated, 0.0f, 0.0f}, nullptr, host, true);
+        const Choice choice{s.n_generated, 0.0f, 0.0f};
+        const Outcome outcome = advance<Team>(args, s, t, choice, host, true);
+        tell<Team>(args, s, outcome, choice, nullptr);
     }
 
     // Serves jobs until `n_jobs` are done, as the resident loop does.
     void serve(std::uint32_t n_jobs) {
-        Lease lease;
-        while (state.next_job != n_jobs) {
-            direct(machine, args, lease, Waiting::kNot);
+        while (state().next_job != n_jobs) {
+            direct(machine, args, Waiting::kNot);
             if (!active()) {
                 std::this_thread::yield();
                 continue;
@@ -84,9 +89,11 @@ class Leader {
 
    private:
     std::int32_t history[kMaxSeqLen + 1] = {};
-    DecodeState state;
-    alignas(64) char scratch[sizeof(BlockScratch)] = {};
-    TestMachine machine{{scratch, 0, 1}, {}};
+    DecodeState& state() { return *leader_state(machine); }
+
+    DecodeState stored;  // what the leader keeps in device memory; while it works it has a copy in its scratch
+    BlockScratch scratch{};
+    TestMachine machine{{reinterpret_cast<char*>(&scratch), 0, 1}, {}};
 };
 
 // The host's side of the rings, one thread.
