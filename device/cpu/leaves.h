@@ -170,6 +170,11 @@ VIGIL_DEVICE float exponential(const CpuTeam<Isa>&, float x) {
 }
 
 template <class Isa>
+VIGIL_DEVICE float inverse_sqrt(const CpuTeam<Isa>&, float x) {
+    return 1.0f / sqrtf(x);
+}
+
+template <class Isa>
 VIGIL_DEVICE float fused(const CpuTeam<Isa>&, float a, float b, float c) {
     return Isa::fused(a, b, c);
 }

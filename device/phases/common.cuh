@@ -41,14 +41,19 @@ VIGIL_DEVICE const char* row_pointer(const Tensor& t, int row) {
     return static_cast<const char*>(t.data) + static_cast<std::size_t>(row) * t.cols * bytes_per_weight(t.format);
 }
 
-// Works out what falls to this block. Thread 0, once per kernel; the block synchronises before it is used.
+// Works out what falls to this block, once per kernel, a thread each; the block synchronises before it is used.
 template <class M>
 VIGIL_DEVICE void prepare_shares(const M& m, const KernelArgs& a) {
-    if (m.team.thread() != 0) return;
-    const auto mine = [&](int n) { return share(n, m.team.block(), m.team.n_blocks()); };
     const int heads = head_rows(a.config);
-    m.scratch()->shares = {mine(heads + 2 * kv_rows(a.config)), mine(heads), mine(a.config.dim),
-                           mine(a.config.ffn_dim)};
+    for (int i = m.team.thread(); i < 4; i += m.team.n_threads()) {
+        const int rows = i == 0   ? heads + 2 * kv_rows(a.config)
+                         : i == 1 ? heads
+                         : i == 2 ? a.config.dim
+                                  : a.config.ffn_dim;
+        const Range mine = share(rows, m.team.block(), m.team.n_blocks());
+        BlockShares& shares = m.scratch()->shares;
+        (i == 0 ? shares.qkv : i == 1 ? shares.heads : i == 2 ? shares.residual : shares.hidden) = mine;
+    }
 }
 
 // The weights of `layer`, once load_layer has fetched them and the block has synchronised since.
@@ -103,8 +108,17 @@ VIGIL_DEVICE void take_all(M& m, int n, const Awaited& awaited, Source&& source,
 // (W · (x_i * weight_i)) / rms, so that the norm's reduction is not waited for before the products begin.
 struct Input {
     const float* x;  // in shared memory if it fits
-    float scale;     // of the products: 1 / sqrt(mean(x²) + eps), or 1
+    int normed;      // columns of an input behind a norm, whose warps' sums of squares are in BlockScratch; or 0
+    float eps;
 };
+
+// What the products of an input are to be multiplied by: 1 / sqrt(mean(x²) + eps), or 1. To be asked for behind the
+// first product, so that its chain of additions runs beside the product's.
+template <class M>
+VIGIL_DEVICE float scale_of(const M& m, const Input& in) {
+    if (in.normed == 0) return 1.0f;
+    return inverse_sqrt(m.team, sum_of_warps(m, m.scratch()->reduce) / static_cast<float>(in.normed) + in.eps);
+}
 
 // Where a block keeps an input of n floats.
 template <class M>
@@ -124,7 +138,7 @@ VIGIL_DEVICE Input gather(M& m, const KernelArgs& a, const float* from, int n, c
         });
     m.trace_gathered(a);
     m.team.sync();
-    return {to, 1.0f};
+    return {to, 0, 0.0f};
 }
 
 // Each block computes the norm for itself, which is cheaper than one more exchange.
@@ -149,8 +163,7 @@ VIGIL_DEVICE Input gather_normed(M& m, const KernelArgs& a, const float* weight,
     sum = m.team.lane_sum(sum);
     if (m.team.lane() == 0) per_warp[m.team.warp()] = sum;
     m.team.sync();  // for the vector and the sums at once
-    const float total = sum_of_warps(m, per_warp);
-    return {to, 1.0f / sqrtf(total / static_cast<float>(n) + a.config.norm_eps)};
+    return {to, n, a.config.norm_eps};
 }
 
 // Up to three matrices of equal width, their rows taken as one, and the share of them that falls to this block. The
@@ -182,10 +195,6 @@ struct RowCursor {
     typename M::Team::Ahead ahead;
 };
 
-struct NoAddend {
-    VIGIL_DEVICE float operator()(int) const { return 0.0f; }
-};
-
 template <class M, class Addend>
 VIGIL_DEVICE void start_row(M& m, const BlockRows& b, RowCursor<M>& cursor, Addend&& addend) {
     if (cursor.row >= b.rows.end) return;
@@ -207,12 +216,14 @@ VIGIL_DEVICE RowCursor<M> start(M& m, const BlockRows& b, Addend&& addend) {
 template <class M, class Addend, class Done>
 VIGIL_DEVICE void multiply(M& m, const BlockRows& b, RowCursor<M>& cursor, const Input& in, Addend&& addend,
                            Done&& done) {
-    while (cursor.row < b.rows.end) {
+    float scale = 0.0f;
+    for (bool first = true; cursor.row < b.rows.end; first = false) {
         const int row = cursor.row;
         const BlockRows::Row at = b.at(row);
         const float product = finish_row(m.team, cursor.ahead, at.matrix->format, row_pointer(*at.matrix, at.index),
                                          at.matrix->cols, in.x);
-        const float sum = fused(m.team, product, in.scale, cursor.addend);
+        if (first) scale = scale_of(m, in);
+        const float sum = fused(m.team, product, scale, cursor.addend);
         cursor.row += m.team.n_warps();
         start_row(m, b, cursor, addend);
         if (m.team.lane() == 0) done(row, sum);
@@ -227,29 +238,40 @@ struct RowPairs {
 };
 
 template <class M>
-VIGIL_DEVICE RowCursor<M> start(M& m, const RowPairs& pairs) {
-    RowCursor<M> cursor{pairs.rows.begin + m.team.warp(), 0.0f, {}};
-    if (cursor.row < pairs.rows.end)
-        start_row(m.team, row_pointer(pairs.first, cursor.row), pairs.first.cols, cursor.ahead);
+struct PairCursor {
+    int row;
+    typename M::Team::Ahead first;
+    typename M::Team::Ahead second;
+};
+
+template <class M>
+VIGIL_DEVICE void start_pair(M& m, const RowPairs& pairs, PairCursor<M>& cursor) {
+    if (cursor.row >= pairs.rows.end) return;
+    start_row(m.team, row_pointer(pairs.first, cursor.row), pairs.first.cols, cursor.first);
+    start_row(m.team, row_pointer(pairs.second, cursor.row), pairs.first.cols, cursor.second);
+}
+
+template <class M>
+VIGIL_DEVICE PairCursor<M> start(M& m, const RowPairs& pairs) {
+    PairCursor<M> cursor{pairs.rows.begin + m.team.warp(), {}, {}};
+    start_pair(m, pairs, cursor);
     return cursor;
 }
 
 // done(row, first[row] · x * scale, second[row] · x * scale) for all of the block's rows, by one lane per row.
 template <class M, class Done>
-VIGIL_DEVICE void multiply(M& m, const RowPairs& pairs, RowCursor<M>& cursor, const Input& in, Done&& done) {
+VIGIL_DEVICE void multiply(M& m, const RowPairs& pairs, PairCursor<M>& cursor, const Input& in, Done&& done) {
     const TensorFormat format = pairs.first.format;
     const int cols = pairs.first.cols;
-    typename M::Team::Ahead second;  // held across the wait for the input it would cost too many registers
-    if (cursor.row < pairs.rows.end) start_row(m.team, row_pointer(pairs.second, cursor.row), cols, second);
-    while (cursor.row < pairs.rows.end) {
+    float scale = 0.0f;
+    for (bool first = true; cursor.row < pairs.rows.end; first = false) {
         const int row = cursor.row;
-        const int next = row + m.team.n_warps();
-        const float f = finish_row(m.team, cursor.ahead, format, row_pointer(pairs.first, row), cols, in.x);
-        if (next < pairs.rows.end) start_row(m.team, row_pointer(pairs.first, next), cols, cursor.ahead);
-        const float s = finish_row(m.team, second, format, row_pointer(pairs.second, row), cols, in.x);
-        if (next < pairs.rows.end) start_row(m.team, row_pointer(pairs.second, next), cols, second);
-        if (m.team.lane() == 0) done(row, f * in.scale, s * in.scale);
-        cursor.row = next;
+        const float f = finish_row(m.team, cursor.first, format, row_pointer(pairs.first, row), cols, in.x);
+        const float s = finish_row(m.team, cursor.second, format, row_pointer(pairs.second, row), cols, in.x);
+        if (first) scale = scale_of(m, in);
+        cursor.row += m.team.n_warps();
+        start_pair(m, pairs, cursor);
+        if (m.team.lane() == 0) done(row, f * scale, s * scale);
     }
 }
 

@@ -86,20 +86,33 @@ VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
     const int vocab = a.config.vocab_size;
     const Range tiles = logit_tiles(a.config, m.team.block(), m.team.n_blocks());
     const Range rows = logit_rows(a.config, m.team.block(), m.team.n_blocks());
-    if (m.team.thread() == 0) m.scratch()->output = a.weights.output;
+    // Rows are short and many: a warp takes two at a time, one from each half of the block's, so that the second's
+    // weights travel beside the first's. Of an odd number the row in the middle is in both halves.
+    const int half = (rows.end - rows.begin + 1) / 2;
+    const int apart = rows.end - rows.begin - half;
+    if (m.team.thread() == 0) {
+        const Tensor& output = a.weights.output;
+        m.scratch()->output[0] = output;
+        m.scratch()->output[1] = output;
+        m.scratch()->output[1].data = row_pointer(output, apart);
+    }
     m.team.sync();
-    const BlockRows block{&m.scratch()->output, nullptr, nullptr, rows};
-    auto cursor = start(m, block, NoAddend{});
+    const RowPairs pairs{m.scratch()->output[0], m.scratch()->output[1], {rows.begin, rows.begin + half}};
+    auto cursor = start(m, pairs);
     const auto in = gather_normed(m, a, a.weights.output_norm,
                                   Awaited{ring::Phase::kLogits, -1, residual_epoch(a, t, 2 * a.config.n_layers)});
     const int out_row = t.position - ring::load_relaxed(&a.state->job.n_cached);
     const bool emit = (ring::load_relaxed(&a.state->job.flags) & ring::kJobEmitLogits) != 0 &&
                       a.logits_out != nullptr && out_row < a.logits_out_rows;
     float* const host_row = emit ? a.logits_out + static_cast<std::size_t>(out_row) * vocab : nullptr;
-    multiply(m, block, cursor, in, NoAddend{}, [&](int r, float y) {
+    const auto store = [&](int r, float y) {
         a.act.logits[r] = y;
         a.act.scores[r] = y;
         if (host_row != nullptr) host_row[r] = y;
+    };
+    multiply(m, pairs, cursor, in, [&](int r, float first, float second) {
+        store(r, first);
+        store(r + apart, second);
     });
     m.team.sync();
     const ring::SamplingParams& sampling = a.state->job.sampling;

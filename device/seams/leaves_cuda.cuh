@@ -145,6 +145,11 @@ VIGIL_DEVICE float exponential(const CudaTeam&, float x) {
     return exp2f(x * 1.44269504f);
 }
 
+// Right to two units in the last place.
+VIGIL_DEVICE float inverse_sqrt(const CudaTeam&, float x) {
+    return rsqrtf(x);
+}
+
 VIGIL_DEVICE float fused(const CudaTeam&, float a, float b, float c) {
     return fmaf(a, b, c);
 }

@@ -106,7 +106,7 @@ struct alignas(128) BlockScratch {
     LayerWeights layers[2];
     AttentionShape attention;
     BlockShares shares;
-    Tensor output;            // the output matrix
+    Tensor output[2];         // the output matrix, from the block's first half of rows and from its second
     float rope[kMaxHeadDim];  // sine and cosine of this position, pair by pair
     DecodeState leader;       // of block 0
     Lease lease;              // likewise
