@@ -100,7 +100,7 @@ std::vector<std::int32_t> steps_of(const ModelConfig& config, Phase phase) {
 }
 
 std::int64_t bytes_of(const Tensor& t) {
-    return static_cast<std::int64_t>(vigil::device::bytes_per_weight(t.format)) * t.rows * t.cols;
+    return static_cast<std::int64_t>(vigil::device::matrix_bytes(t));
 }
 
 // Bytes of weights that the phase reads in all its steps together.

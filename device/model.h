@@ -10,20 +10,55 @@
 
 namespace vigil::device {
 
-// How the weights of a matrix are stored in device memory.
-enum class TensorFormat : std::uint32_t { kF16 = 0, kBF16 = 1 };
-
-VIGIL_HD std::size_t bytes_per_weight(TensorFormat) {
-    return 2;
+// A format's enumerator: its number, and the shape of a block, so that no table need be looked up for a row's bytes.
+constexpr std::uint32_t format_code(std::uint32_t number, std::uint32_t block_bytes, std::uint32_t log2_block_weights) {
+    return block_bytes << 16 | log2_block_weights << 8 | number;
 }
 
-// A matrix [rows, cols]; y = W x has rows outputs. Rows start on 16-byte boundaries (cols is a multiple of 8).
+// How the weights of a matrix are stored in device memory: byte for byte as in a GGUF file (docs/gguf.md).
+enum class TensorFormat : std::uint32_t {
+    kF16 = format_code(0, 2, 0),
+    kBF16 = format_code(1, 2, 0),
+    kF32 = format_code(2, 4, 0),
+    kQ8_0 = format_code(3, 34, 5),
+    kQ4_0 = format_code(4, 18, 5),
+    kQ4_1 = format_code(5, 20, 5),
+    kQ5_0 = format_code(6, 22, 5),
+    kQ5_1 = format_code(7, 24, 5),
+    kQ4_K = format_code(8, 144, 8),
+    kQ5_K = format_code(9, 176, 8),
+    kQ6_K = format_code(10, 210, 8),
+    kQ2_K = format_code(11, 84, 8),
+    kQ3_K = format_code(12, 110, 8),
+    kIQ4_NL = format_code(13, 18, 5),
+    kIQ4_XS = format_code(14, 136, 8),
+    kMXFP4 = format_code(15, 17, 5),
+};
+
+// Bytes of a block, and weights in it: a power of two. F16, BF16 and F32 have blocks of one weight.
+VIGIL_HD constexpr std::int32_t block_bytes(TensorFormat f) {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(f) >> 16);
+}
+VIGIL_HD constexpr std::int32_t block_weights(TensorFormat f) {
+    return 1 << (static_cast<std::uint32_t>(f) >> 8 & 0xff);
+}
+// Bytes of `cols` weights of a row, which are whole blocks; a row of 2^31 bytes or more does not occur.
+VIGIL_HD constexpr std::int32_t row_bytes(TensorFormat f, std::int32_t cols) {
+    return (cols >> (static_cast<std::uint32_t>(f) >> 8 & 0xff)) * block_bytes(f);
+}
+
+// A matrix [rows, cols]; y = W x has rows outputs. A row is whole blocks and rows follow each other without gaps, as in
+// the file: only the first one is known to begin on a 16-byte boundary. cols is a multiple of 8.
 struct Tensor {
     const void* data = nullptr;
     TensorFormat format = TensorFormat::kF16;
     std::int32_t rows = 0;
     std::int32_t cols = 0;
 };
+
+VIGIL_HD std::size_t matrix_bytes(const Tensor& t) {
+    return static_cast<std::size_t>(t.rows) * static_cast<std::size_t>(row_bytes(t.format, t.cols));
+}
 
 enum class RopeKind : std::uint32_t {
     kInterleaved = 0,  // rotates (x[2i], x[2i+1]): llama

@@ -38,7 +38,7 @@ VIGIL_DEVICE int kv_rows(const ModelConfig& c) {
 }
 
 VIGIL_DEVICE const char* row_pointer(const Tensor& t, int row) {
-    return static_cast<const char*>(t.data) + static_cast<std::size_t>(row) * t.cols * bytes_per_weight(t.format);
+    return static_cast<const char*>(t.data) + static_cast<std::size_t>(row) * row_bytes(t.format, t.cols);
 }
 
 // Works out what falls to this block, once per kernel, a thread each; the block synchronises before it is used.

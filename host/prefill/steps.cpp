@@ -17,10 +17,8 @@ namespace {
 std::optional<Tensor> joined(std::initializer_list<Tensor> parts) {
     Tensor whole = *parts.begin();
     for (const Tensor* t = parts.begin() + 1; t != parts.end(); ++t) {
-        const std::size_t bytes =
-            static_cast<std::size_t>(whole.rows) * whole.cols * device::bytes_per_weight(whole.format);
         if (t->format != whole.format || t->cols != whole.cols ||
-            t->data != static_cast<const std::byte*>(whole.data) + bytes)
+            t->data != static_cast<const std::byte*>(whole.data) + device::matrix_bytes(whole))
             return std::nullopt;
         whole.rows += t->rows;
     }

@@ -100,8 +100,8 @@ std::size_t bytes_per_token(const host::Model& model, std::int32_t n_positions) 
     const device::Tensor& embedding = model.weights().token_embedding;
     std::size_t weights = model.weight_bytes();
     if (embedding.data != model.weights().output.data) {
-        const std::size_t row = device::bytes_per_weight(embedding.format) * static_cast<std::size_t>(embedding.cols);
-        weights -= row * static_cast<std::size_t>(embedding.rows - 1);
+        const std::int32_t row = device::row_bytes(embedding.format, embedding.cols);
+        weights -= device::matrix_bytes(embedding) - static_cast<std::size_t>(row);
     }
     const std::size_t kv_row =
         sizeof(std::uint16_t) * static_cast<std::size_t>(c.n_kv_heads) * static_cast<std::size_t>(c.head_dim);
