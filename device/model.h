@@ -56,6 +56,10 @@ struct Tensor {
     std::int32_t cols = 0;
 };
 
+VIGIL_HD constexpr bool has_blocks(TensorFormat f) {
+    return block_weights(f) > 1;
+}
+
 VIGIL_HD std::size_t matrix_bytes(const Tensor& t) {
     return static_cast<std::size_t>(t.rows) * static_cast<std::size_t>(row_bytes(t.format, t.cols));
 }
@@ -87,6 +91,14 @@ constexpr std::int32_t kMaxHeadDim = 256;
 constexpr std::int32_t kGpuHeadsPerPass = 2;
 constexpr std::int32_t kCpuHeadsPerPass = 4;
 constexpr std::int32_t kMaxKvSplits = 64;  // more parts take longer to add up than they save
+
+// Floats that a block keeps an input vector of n floats in: whole runs of kInputRun columns, and behind them a sum of
+// each run's, for machines that want them.
+constexpr std::int32_t kInputRun = 32;
+VIGIL_HD std::int32_t input_floats(std::int32_t n) {
+    const std::int32_t runs = (n + kInputRun - 1) / kInputRun;
+    return runs * kInputRun + (runs + 3) / 4 * 4;
+}
 
 struct LayerWeights {
     const float* attn_norm = nullptr;  // [dim]
@@ -131,12 +143,13 @@ struct LogitTile {
 // What phases hand to each other. Each element has one writer per token and phase. The first five are published words
 // with their epoch in the lowest bits (see seams/machine.cuh), 0 before their first use.
 struct Activations {
-    float* residual = nullptr;   // [dim]
-    float* qkv = nullptr;        // [(n_heads + 2 * n_kv_heads) * head_dim] before RoPE and QK-norm
-    float* partials = nullptr;   // [n_heads][head_dim + 2][max_kv_splits] attention of each split: max, sum, values
-    float* heads = nullptr;      // [n_heads * head_dim]
-    float* hidden = nullptr;     // [ffn_dim]
-    float* overflow = nullptr;   // [n_blocks][ffn_dim | n_heads * head_dim] inputs too long for shared memory, or null
+    float* residual = nullptr;  // [dim]
+    float* qkv = nullptr;       // [(n_heads + 2 * n_kv_heads) * head_dim] before RoPE and QK-norm
+    float* partials = nullptr;  // [n_heads][head_dim + 2][max_kv_splits] attention of each split: max, sum, values
+    float* heads = nullptr;     // [n_heads * head_dim]
+    float* hidden = nullptr;    // [ffn_dim]
+    // [n_blocks][input_floats(ffn_dim | n_heads * head_dim)] inputs too long for shared memory, or null
+    float* overflow = nullptr;
     float* logits = nullptr;     // [vocab_size]
     float* scores = nullptr;     // [vocab_size] logits after penalties
     LogitTile* tiles = nullptr;  // [ceil(vocab_size / kTileRows)]

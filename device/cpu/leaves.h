@@ -7,97 +7,12 @@
 #include <cstring>
 #include <math.h>
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
-
+#include "device/cpu/formats.h"
+#include "device/cpu/isa.h"
 #include "device/cpu/team.h"
 #include "device/model.h"
 
 namespace vigil::device {
-
-#if defined(__AVX2__)
-// AVX2, FMA and F16C (Haswell and later).
-struct Avx2 {
-    using Vector = __m256;
-    static VIGIL_DEVICE Vector zero() { return _mm256_setzero_ps(); }
-    static VIGIL_DEVICE Vector load(const float* p) { return _mm256_loadu_ps(p); }
-    static VIGIL_DEVICE Vector broadcast(float v) { return _mm256_set1_ps(v); }
-    static VIGIL_DEVICE Vector load_f16(const char* p) {
-        return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    }
-    static VIGIL_DEVICE Vector load_bf16(const char* p) {
-        const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-        return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
-    }
-    static VIGIL_DEVICE Vector fused(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
-    static VIGIL_DEVICE void store(float* p, Vector v) { _mm256_storeu_ps(p, v); }
-    static VIGIL_DEVICE float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-    static VIGIL_DEVICE std::uint16_t to_half(float v) {
-        return static_cast<std::uint16_t>(_cvtss_sh(v, _MM_FROUND_TO_NEAREST_INT));
-    }
-};
-#endif
-
-// Whatever the compiler's default target offers; conversions by integer arithmetic.
-struct Baseline {
-    struct Vector {
-        float lane[8];
-    };
-    static VIGIL_DEVICE float half_to_float(std::uint16_t half) {
-        // Shift the exponent into place and rescale: exact for every finite half, subnormals included.
-        const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
-        const float magnitude = ring::bits_float(static_cast<std::uint32_t>(half & 0x7fffu) << 13) * 0x1p112f;
-        const std::uint32_t special = (half & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
-        return ring::bits_float(ring::float_bits(magnitude) | sign | special);
-    }
-    static VIGIL_DEVICE Vector zero() { return {}; }
-    static VIGIL_DEVICE Vector load(const float* p) {
-        Vector v;
-        std::memcpy(v.lane, p, sizeof v.lane);
-        return v;
-    }
-    static VIGIL_DEVICE Vector broadcast(float v) {
-        Vector all;
-        for (float& lane : all.lane) lane = v;
-        return all;
-    }
-    static VIGIL_DEVICE Vector load_f16(const char* p) {
-        std::uint16_t raw[8];
-        std::memcpy(raw, p, sizeof raw);
-        Vector v;
-        for (int i = 0; i < 8; ++i) v.lane[i] = half_to_float(raw[i]);
-        return v;
-    }
-    static VIGIL_DEVICE Vector load_bf16(const char* p) {
-        std::uint16_t raw[8];
-        std::memcpy(raw, p, sizeof raw);
-        Vector v;
-        for (int i = 0; i < 8; ++i) v.lane[i] = ring::bits_float(static_cast<std::uint32_t>(raw[i]) << 16);
-        return v;
-    }
-    static VIGIL_DEVICE Vector fused(const Vector& a, const Vector& b, const Vector& c) {
-        Vector v;
-        for (int i = 0; i < 8; ++i) v.lane[i] = a.lane[i] * b.lane[i] + c.lane[i];
-        return v;
-    }
-    static VIGIL_DEVICE void store(float* p, const Vector& v) { std::memcpy(p, v.lane, sizeof v.lane); }
-    static VIGIL_DEVICE float fused(float a, float b, float c) { return a * b + c; }
-    static VIGIL_DEVICE std::uint16_t to_half(float v) {
-        const std::uint32_t bits = ring::float_bits(v);
-        const std::uint32_t sign = bits >> 16 & 0x8000u;
-        const std::uint32_t magnitude = bits & 0x7fffffffu;
-        if (magnitude > 0x7f800000u) return static_cast<std::uint16_t>(sign | 0x7e00u);
-        if (magnitude >= 0x477ff000u) return static_cast<std::uint16_t>(sign | 0x7c00u);
-        if (magnitude < 0x38800000u) {
-            // Adding 0.5 lines the subnormal's bits up with the last place of the sum, which rounds to even.
-            const float lined_up = ring::bits_float(magnitude) + 0.5f;
-            return static_cast<std::uint16_t>(sign | (ring::float_bits(lined_up) - 0x3f000000u));
-        }
-        const std::uint32_t odd = magnitude >> 13 & 1u;
-        return static_cast<std::uint16_t>(sign | ((magnitude - 0x38000000u + 0xfffu + odd) >> 13));
-    }
-};
 
 // The eight sums in a fixed tree.
 template <class Isa>
@@ -107,31 +22,73 @@ VIGIL_DEVICE float horizontal_sum(const typename Isa::Vector& v) {
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
+// Four neighbouring floats of a product's input go where they belong; i is a multiple of 4. The GPU keeps sums beside
+// them, the CPU does not.
 template <class Isa>
-VIGIL_DEVICE void start_row(const CpuTeam<Isa>&, const char*, int, typename CpuTeam<Isa>::Ahead&) {}
+VIGIL_DEVICE void put_input4(const CpuTeam<Isa>&, float* x, int, int i, const float (&v)[4], bool) {
+    for (int j = 0; j < 4; ++j) x[i + j] = v[j];
+}
+
+template <class Isa>
+VIGIL_DEVICE void start_row(const CpuTeam<Isa>&, TensorFormat, const char*, int, typename CpuTeam<Isa>::Ahead&) {}
+
+// row · x for weights that are stored one by one, `Bytes` each.
+template <class Isa, int Bytes, class LoadWeights>
+VIGIL_DEVICE float multiply_plain(const char* row, int cols, const float* x, LoadWeights&& load_weights) {
+    // Four sums hide the latency of the multiply-add.
+    typename Isa::Vector sum[4] = {Isa::zero(), Isa::zero(), Isa::zero(), Isa::zero()};
+    int i = 0;
+    for (; i + 32 <= cols; i += 32)
+        for (int j = 0; j < 4; ++j)
+            sum[j] = Isa::fused(load_weights(row + Bytes * (i + 8 * j)), Isa::load(x + i + 8 * j), sum[j]);
+    for (; i < cols; i += 8) sum[0] = Isa::fused(load_weights(row + Bytes * i), Isa::load(x + i), sum[0]);
+    return (horizontal_sum<Isa>(sum[0]) + horizontal_sum<Isa>(sum[1])) +
+           (horizontal_sum<Isa>(sum[2]) + horizontal_sum<Isa>(sum[3]));
+}
+
+template <class Isa>
+VIGIL_DEVICE typename Isa::Vector load_f32(const char* p) {
+    return Isa::load(reinterpret_cast<const float*>(p));
+}
 
 template <class Isa>
 VIGIL_DEVICE float finish_row(const CpuTeam<Isa>&, typename CpuTeam<Isa>::Ahead&, TensorFormat format, const char* row,
                               int cols, const float* x) {
-    const auto run = [&](auto load_weights) {
-        // Four sums hide the latency of the multiply-add.
-        typename Isa::Vector sum[4] = {Isa::zero(), Isa::zero(), Isa::zero(), Isa::zero()};
-        int i = 0;
-        for (; i + 32 <= cols; i += 32)
-            for (int j = 0; j < 4; ++j)
-                sum[j] = Isa::fused(load_weights(row + 2 * (i + 8 * j)), Isa::load(x + i + 8 * j), sum[j]);
-        for (; i < cols; i += 8) sum[0] = Isa::fused(load_weights(row + 2 * i), Isa::load(x + i), sum[0]);
-        return (horizontal_sum<Isa>(sum[0]) + horizontal_sum<Isa>(sum[1])) +
-               (horizontal_sum<Isa>(sum[2]) + horizontal_sum<Isa>(sum[3]));
-    };
-    if (format == TensorFormat::kF16) return run([](const char* p) { return Isa::load_f16(p); });
-    return run([](const char* p) { return Isa::load_bf16(p); });
+    if (format == TensorFormat::kF16)
+        return multiply_plain<Isa, 2>(row, cols, x, [](const char* p) { return Isa::load_f16(p); });
+    if (format == TensorFormat::kBF16)
+        return multiply_plain<Isa, 2>(row, cols, x, [](const char* p) { return Isa::load_bf16(p); });
+    if (format == TensorFormat::kF32)
+        return multiply_plain<Isa, 4>(row, cols, x, [](const char* p) { return load_f32<Isa>(p); });
+    return with_block_format(format, [&](auto tag) {
+        return horizontal_sum<Isa>(multiply_blocks<Isa, decltype(tag)::value>(row, cols, x));
+    });
+}
+
+// Several rows at once, one per lane: of which there is one.
+template <class Isa>
+VIGIL_DEVICE float multiply_rows(const CpuTeam<Isa>& team, TensorFormat format, const char* row, std::size_t, int,
+                                 int cols, const float* x) {
+    typename CpuTeam<Isa>::Ahead nothing;
+    return finish_row(team, nothing, format, row, cols, x);
 }
 
 template <class Isa>
-VIGIL_DEVICE void load_weights8(const CpuTeam<Isa>&, TensorFormat format, const char* row, int chunk, float (&out)[8]) {
-    const char* p = row + 16 * static_cast<std::size_t>(chunk);
-    Isa::store(out, format == TensorFormat::kF16 ? Isa::load_f16(p) : Isa::load_bf16(p));
+VIGIL_DEVICE void prefetch_row(const CpuTeam<Isa>&, const char*, std::size_t) {}
+
+// Weights [8 * chunk, 8 * chunk + 8) of what begins with a whole block at `data`: a row, or a matrix.
+template <class Isa>
+VIGIL_DEVICE void load_weights8(const CpuTeam<Isa>&, TensorFormat format, const char* data, std::size_t chunk,
+                                float (&out)[8]) {
+    if (format == TensorFormat::kF16) return Isa::store(out, Isa::load_f16(data + 16 * chunk));
+    if (format == TensorFormat::kBF16) return Isa::store(out, Isa::load_bf16(data + 16 * chunk));
+    if (format == TensorFormat::kF32) return Isa::store(out, load_f32<Isa>(data + 32 * chunk));
+    with_block_format(format, [&](auto tag) {
+        constexpr TensorFormat kFormat = decltype(tag)::value;
+        constexpr int kEighths = block_weights(kFormat) / 8;
+        const char* block = data + chunk / kEighths * block_bytes(kFormat);
+        Isa::store(out, weights_of_block<Isa, kFormat>(block, static_cast<int>(chunk % kEighths)));
+    });
 }
 
 template <class Isa>

@@ -30,6 +30,7 @@ struct CpuTeam {
     VIGIL_DEVICE std::uint32_t multiprocessor() const { return static_cast<std::uint32_t>(block_index); }
     VIGIL_DEVICE int n_blocks() const { return block_count; }
     VIGIL_DEVICE int thread() const { return 0; }
+    VIGIL_DEVICE int thread_anew() const { return 0; }
     VIGIL_DEVICE int n_threads() const { return 1; }
     VIGIL_DEVICE int warp() const { return 0; }
     VIGIL_DEVICE int n_warps() const { return 1; }

@@ -29,10 +29,9 @@ SharedNeed shared_need(const ModelConfig& c, std::int32_t n_warps) {
     // Queries, key and value in FP32, the latter two again in FP16, and what each warp found.
     const std::int32_t attention = (per_group + 3) * c.head_dim + n_warps * heads_per_pass * (c.head_dim + 2);
     const std::int32_t heads = head_rows(c);
-    std::int32_t minimum = attention > c.dim ? attention : c.dim;
-    std::int32_t wanted = minimum;
-    if (heads > wanted) wanted = heads;
-    if (c.ffn_dim > wanted) wanted = c.ffn_dim;
+    const auto larger = [](std::int32_t a, std::int32_t b) { return a > b ? a : b; };
+    const std::int32_t minimum = larger(attention, input_floats(c.dim));
+    std::int32_t wanted = larger(minimum, larger(input_floats(heads), input_floats(c.ffn_dim)));
     // Sampling keeps its candidates here: room for the top-k of ordinary settings in whole tiles.
     constexpr std::int32_t kCandidateFloats = 2 * 64 * kTileRows;
     if (wanted < kCandidateFloats) wanted = kCandidateFloats;

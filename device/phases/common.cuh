@@ -69,7 +69,8 @@ VIGIL_DEVICE void load_layer(const M& m, const KernelArgs& a, int layer) {
     constexpr int kWords = sizeof(LayerWeights) / sizeof(std::uint32_t);
     const auto* from = reinterpret_cast<const std::uint32_t*>(&a.weights.layers[layer]);
     auto* to = reinterpret_cast<std::uint32_t*>(&m.scratch()->layers[layer & 1]);
-    for (int i = m.team.n_threads() - 1 - m.team.thread(); i < kWords; i += m.team.n_threads()) to[i] = from[i];
+    VIGIL_UNROLL_BY(1)
+    for (int i = m.team.n_threads() - 1 - m.team.thread_anew(); i < kWords; i += m.team.n_threads()) to[i] = from[i];
 }
 
 // Floats that fit into the phases' shared area.
@@ -91,7 +92,7 @@ VIGIL_DEVICE std::uint32_t residual_epoch(const KernelArgs& a, const TokenContex
 template <int kLooks, class M, class Source, class Use>
 VIGIL_DEVICE void take_all(M& m, int n, const Awaited& awaited, Source&& source, Use&& use) {
     const int step = 4 * m.team.n_threads();
-    for (int first = 4 * m.team.thread(); first < n; first += kLooks * step) {
+    for (int first = 4 * m.team.thread_anew(); first < n; first += kLooks * step) {
         Quad quads[kLooks];
         VIGIL_UNROLL
         for (int u = 0; u < kLooks; ++u)
@@ -107,7 +108,7 @@ VIGIL_DEVICE void take_all(M& m, int n, const Awaited& awaited, Source&& source,
 // The input of a projection. Behind an RMSNorm it is the vector times the norm's weight: W · (x_i / rms * weight_i) is
 // (W · (x_i * weight_i)) / rms, so that the norm's reduction is not waited for before the products begin.
 struct Input {
-    const float* x;  // in shared memory if it fits
+    const float* x;  // as put_input4 has laid it out, in shared memory if it fits
     int normed;      // columns of an input behind a norm, whose warps' sums of squares are in BlockScratch; or 0
     float eps;
 };
@@ -123,18 +124,21 @@ VIGIL_DEVICE float scale_of(const M& m, const Input& in) {
 // Where a block keeps an input of n floats.
 template <class M>
 VIGIL_DEVICE float* input_area(const M& m, const KernelArgs& a, int n) {
-    return n <= area_floats(a) ? m.area() : a.act.overflow + static_cast<std::size_t>(m.team.block()) * n;
+    const int floats = input_floats(n);
+    return floats <= area_floats(a) ? m.area() : a.act.overflow + static_cast<std::size_t>(m.team.block()) * floats;
 }
 
+// `blocks`: the matrices that the input is for, or one of them, are stored as blocks (see put_input4).
 template <class M>
-VIGIL_DEVICE Input gather(M& m, const KernelArgs& a, const float* from, int n, const Awaited& awaited) {
+VIGIL_DEVICE Input gather(M& m, const KernelArgs& a, const float* from, int n, const Awaited& awaited, bool blocks) {
     float* to = input_area(m, a, n);
     m.team.sync();  // nobody reads the last phase's input any more
     take_all<M::Team::kLooksInFlight>(
         m, n, awaited, [&](int i) { return from + i; },
         [&](int i, const Quad& quad) {
-            VIGIL_UNROLL
-            for (int j = 0; j < 4; ++j) to[i + j] = untagged(quad.word[j]);
+            const float v[4] = {untagged(quad.word[0]), untagged(quad.word[1]), untagged(quad.word[2]),
+                                untagged(quad.word[3])};
+            put_input4(m.team, to, n, i, v, blocks);
         });
     m.trace_gathered(a);
     m.team.sync();
@@ -143,7 +147,7 @@ VIGIL_DEVICE Input gather(M& m, const KernelArgs& a, const float* from, int n, c
 
 // Each block computes the norm for itself, which is cheaper than one more exchange.
 template <class M>
-VIGIL_DEVICE Input gather_normed(M& m, const KernelArgs& a, const float* weight, const Awaited& awaited) {
+VIGIL_DEVICE Input gather_normed(M& m, const KernelArgs& a, const float* weight, const Awaited& awaited, bool blocks) {
     const int n = a.config.dim;
     float* to = m.area();
     float sum = 0.0f;
@@ -151,12 +155,14 @@ VIGIL_DEVICE Input gather_normed(M& m, const KernelArgs& a, const float* weight,
     take_all<M::Team::kLooksInFlight>(
         m, n, awaited, [&](int i) { return a.act.residual + i; },
         [&](int i, const Quad& quad) {
+            float weighted[4];
             VIGIL_UNROLL
             for (int j = 0; j < 4; ++j) {
                 const float v = untagged(quad.word[j]);
-                to[i + j] = v * weight[i + j];
+                weighted[j] = v * weight[i + j];
                 sum = fused(m.team, v, v, sum);
             }
+            put_input4(m.team, to, n, i, weighted, blocks);
         });
     m.trace_gathered(a);
     float* per_warp = m.scratch()->reduce;
@@ -164,6 +170,54 @@ VIGIL_DEVICE Input gather_normed(M& m, const KernelArgs& a, const float* weight,
     if (m.team.lane() == 0) per_warp[m.team.warp()] = sum;
     m.team.sync();  // for the vector and the sums at once
     return {to, n, a.config.norm_eps};
+}
+
+// The rows of a warp among a share of rows: first, first + n_warps, … below end.
+template <class M>
+VIGIL_DEVICE int first_row(const M& m, const Range& rows) {
+    return rows.begin + m.team.warp();
+}
+
+// take(row, W[row] · x) for a warp's rows, beginning with row `row` of the matrix, by a lane per row. Any format.
+template <class M, class Take>
+VIGIL_DEVICE void multiply_matrix(const M& m, const Tensor& w, int row, int end, const float* x, Take&& take) {
+    const int step = m.team.n_warps();
+    const std::size_t stride = static_cast<std::size_t>(row_bytes(w.format, w.cols)) * step;
+    VIGIL_UNROLL_BY(1)
+    for (; row < end; row += step * M::Team::kWarpSize) {
+        const int left = (end - row + step - 1) / step;
+        const int n = left < M::Team::kWarpSize ? left : M::Team::kWarpSize;
+        const float product = multiply_rows(m.team, w.format, row_pointer(w, row), stride, n, w.cols, x);
+        if (m.team.lane() < n) take(row + m.team.lane() * step, product);
+    }
+}
+
+// done(row, W[row] · input) for the rows of the block's share, by a lane per row, where the input, n words that are
+// published at `from`, does not fit into the block's memory: some columns after the other. W is stored as blocks.
+template <class M, class Done>
+VIGIL_DEVICE void multiply_long(M& m, const KernelArgs& a, const Tensor& w, const Range& rows, const float* from,
+                                const Awaited& awaited, Done&& done) {
+    const int n_warps = m.team.n_warps();
+    const std::size_t stride = static_cast<std::size_t>(row_bytes(w.format, w.cols)) * n_warps;
+    // Whole blocks of any format. Behind them is room for the sums of their runs.
+    constexpr int kWholeBlocks = 256;
+    const int at_once = area_floats(a) / input_floats(kWholeBlocks) * kWholeBlocks;
+    VIGIL_UNROLL_BY(1)
+    for (int begin = rows.begin; begin < rows.end; begin += n_warps * M::Team::kWarpSize) {
+        const int row = begin + m.team.warp();
+        const int left = (rows.end - row + n_warps - 1) / n_warps;
+        const int n = left < M::Team::kWarpSize ? left : M::Team::kWarpSize;
+        float product = 0.0f;
+        VIGIL_UNROLL_BY(1)
+        for (int col = 0; col < w.cols; col += at_once) {
+            const int n_cols = w.cols - col < at_once ? w.cols - col : at_once;
+            const Input in = gather(m, a, from + col, n_cols, awaited, true);
+            if (n > 0)
+                product += multiply_rows(m.team, w.format, row_pointer(w, row) + row_bytes(w.format, col), stride, n,
+                                         n_cols, in.x);
+        }
+        if (m.team.lane() < n) done(row + m.team.lane() * n_warps, product);
+    }
 }
 
 // Up to three matrices of equal width, their rows taken as one, and the share of them that falls to this block. The
@@ -184,6 +238,12 @@ struct BlockRows {
         if (row < second->rows) return {second, row};
         return {third, row - second->rows};
     }
+    // Any of them is stored as blocks. Then all rows are multiplied by multiply_matrix, else one at a time with the
+    // next one's weights on their way in registers.
+    VIGIL_DEVICE bool has_blocks() const {
+        return device::has_blocks(first->format) || (second != nullptr && device::has_blocks(second->format)) ||
+               (third != nullptr && device::has_blocks(third->format));
+    }
 };
 
 // A warp on its way through the block's rows: the first weights of its next row, and what will be added to that row's
@@ -199,23 +259,50 @@ template <class M, class Addend>
 VIGIL_DEVICE void start_row(M& m, const BlockRows& b, RowCursor<M>& cursor, Addend&& addend) {
     if (cursor.row >= b.rows.end) return;
     const BlockRows::Row row = b.at(cursor.row);
-    start_row(m.team, row_pointer(*row.matrix, row.index), row.matrix->cols, cursor.ahead);
+    start_row(m.team, row.matrix->format, row_pointer(*row.matrix, row.index), row.matrix->cols, cursor.ahead);
     if (m.team.lane() == 0) cursor.addend = addend(cursor.row);
 }
 
 // Asks for a warp's first weights. To be called before the wait for the input. addend(row) is what is added to the
 // row's product, asked for in one lane.
 template <class M, class Addend>
-VIGIL_DEVICE RowCursor<M> start(M& m, const BlockRows& b, Addend&& addend) {
-    RowCursor<M> cursor{b.rows.begin + m.team.warp(), 0.0f, {}};
-    start_row(m, b, cursor, addend);
+VIGIL_DEVICE RowCursor<M> start(M& m, const BlockRows& b, bool blocks, Addend&& addend) {
+    RowCursor<M> cursor{first_row(m, b.rows), 0.0f, {}};
+    if (!blocks) {
+        start_row(m, b, cursor, addend);
+    } else if (cursor.row < b.rows.end) {
+        const BlockRows::Row row = b.at(cursor.row);
+        prefetch_row(m.team, row_pointer(*row.matrix, row.index), row_bytes(row.matrix->format, row.matrix->cols));
+    }
     return cursor;
+}
+
+template <class M, class Addend, class Done>
+VIGIL_DEVICE void multiply_blocks(M& m, const BlockRows& b, const Input& in, Addend&& addend, Done&& done) {
+    const float scale = scale_of(m, in);
+    int row = first_row(m, b.rows);
+    int before = 0;  // rows of the matrices before this one
+    VIGIL_UNROLL_BY(1)
+    for (int i = 0; i < 3; ++i) {
+        const Tensor* w = i == 0 ? b.first : i == 1 ? b.second : b.third;
+        if (w == nullptr) break;
+        const int end = before + w->rows < b.rows.end ? before + w->rows : b.rows.end;
+        if (row < end) {
+            multiply_matrix(m, *w, row - before, end - before, in.x, [&](int index, float product) {
+                done(before + index, fused(m.team, product, scale, addend(before + index)));
+            });
+            const int step = m.team.n_warps();
+            row += (end - row + step - 1) / step * step;
+        }
+        before += w->rows;
+    }
 }
 
 // done(row, W[row] · x * scale + addend) for all of the block's rows, by one lane per row.
 template <class M, class Addend, class Done>
-VIGIL_DEVICE void multiply(M& m, const BlockRows& b, RowCursor<M>& cursor, const Input& in, Addend&& addend,
-                           Done&& done) {
+VIGIL_DEVICE void multiply(M& m, const BlockRows& b, bool blocks, RowCursor<M>& cursor, const Input& in,
+                           Addend&& addend, Done&& done) {
+    if (blocks) return multiply_blocks(m, b, in, addend, done);
     float scale = 0.0f;
     for (bool first = true; cursor.row < b.rows.end; first = false) {
         const int row = cursor.row;
@@ -235,6 +322,10 @@ struct RowPairs {
     const Tensor& first;
     const Tensor& second;
     Range rows;
+
+    VIGIL_DEVICE bool has_blocks() const {
+        return device::has_blocks(first.format) || device::has_blocks(second.format);
+    }
 };
 
 template <class M>
@@ -247,27 +338,59 @@ struct PairCursor {
 template <class M>
 VIGIL_DEVICE void start_pair(M& m, const RowPairs& pairs, PairCursor<M>& cursor) {
     if (cursor.row >= pairs.rows.end) return;
-    start_row(m.team, row_pointer(pairs.first, cursor.row), pairs.first.cols, cursor.first);
-    start_row(m.team, row_pointer(pairs.second, cursor.row), pairs.first.cols, cursor.second);
+    start_row(m.team, pairs.first.format, row_pointer(pairs.first, cursor.row), pairs.first.cols, cursor.first);
+    start_row(m.team, pairs.second.format, row_pointer(pairs.second, cursor.row), pairs.first.cols, cursor.second);
 }
 
 template <class M>
-VIGIL_DEVICE PairCursor<M> start(M& m, const RowPairs& pairs) {
-    PairCursor<M> cursor{pairs.rows.begin + m.team.warp(), {}, {}};
-    start_pair(m, pairs, cursor);
+VIGIL_DEVICE PairCursor<M> start(M& m, const RowPairs& pairs, bool blocks) {
+    PairCursor<M> cursor{first_row(m, pairs.rows), {}, {}};
+    if (!blocks) {
+        start_pair(m, pairs, cursor);
+    } else if (cursor.row < pairs.rows.end) {
+        const auto prefetch = [&](const Tensor& w) {
+            prefetch_row(m.team, row_pointer(w, cursor.row), row_bytes(w.format, w.cols));
+        };
+        prefetch(pairs.first);
+        prefetch(pairs.second);
+    }
     return cursor;
+}
+
+template <class M, class Done>
+VIGIL_DEVICE void multiply_blocks(M& m, const RowPairs& pairs, const Input& in, Done&& done) {
+    const float scale = scale_of(m, in);
+    const int step = m.team.n_warps() * M::Team::kWarpSize;
+    VIGIL_UNROLL_BY(1)
+    for (int row = first_row(m, pairs.rows); row < pairs.rows.end; row += step) {
+        const int end = row + step < pairs.rows.end ? row + step : pairs.rows.end;
+        float first = 0.0f;
+        float second = 0.0f;
+        int mine = -1;
+        VIGIL_UNROLL_BY(1)
+        for (int i = 0; i < 2; ++i) {
+            first = second;
+            multiply_matrix(m, i == 0 ? pairs.first : pairs.second, row, end, in.x, [&](int index, float product) {
+                second = product;
+                mine = index;
+            });
+        }
+        if (mine >= 0) done(mine, first * scale, second * scale);
+    }
 }
 
 // done(row, first[row] · x * scale, second[row] · x * scale) for all of the block's rows, by one lane per row.
 template <class M, class Done>
-VIGIL_DEVICE void multiply(M& m, const RowPairs& pairs, PairCursor<M>& cursor, const Input& in, Done&& done) {
-    const TensorFormat format = pairs.first.format;
+VIGIL_DEVICE void multiply(M& m, const RowPairs& pairs, bool blocks, PairCursor<M>& cursor, const Input& in,
+                           Done&& done) {
+    if (blocks) return multiply_blocks(m, pairs, in, done);
     const int cols = pairs.first.cols;
     float scale = 0.0f;
     for (bool first = true; cursor.row < pairs.rows.end; first = false) {
         const int row = cursor.row;
-        const float f = finish_row(m.team, cursor.first, format, row_pointer(pairs.first, row), cols, in.x);
-        const float s = finish_row(m.team, cursor.second, format, row_pointer(pairs.second, row), cols, in.x);
+        const float f = finish_row(m.team, cursor.first, pairs.first.format, row_pointer(pairs.first, row), cols, in.x);
+        const float s =
+            finish_row(m.team, cursor.second, pairs.second.format, row_pointer(pairs.second, row), cols, in.x);
         if (first) scale = scale_of(m, in);
         cursor.row += m.team.n_warps();
         start_pair(m, pairs, cursor);

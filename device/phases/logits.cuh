@@ -98,9 +98,11 @@ VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
     }
     m.team.sync();
     const RowPairs pairs{m.scratch()->output[0], m.scratch()->output[1], {rows.begin, rows.begin + half}};
-    auto cursor = start(m, pairs);
-    const auto in = gather_normed(m, a, a.weights.output_norm,
-                                  Awaited{ring::Phase::kLogits, -1, residual_epoch(a, t, 2 * a.config.n_layers)});
+    const bool blocks = pairs.has_blocks();
+    auto cursor = start(m, pairs, blocks);
+    const auto in =
+        gather_normed(m, a, a.weights.output_norm,
+                      Awaited{ring::Phase::kLogits, -1, residual_epoch(a, t, 2 * a.config.n_layers)}, blocks);
     const int out_row = t.position - ring::load_relaxed(&a.state->job.n_cached);
     const bool emit = (ring::load_relaxed(&a.state->job.flags) & ring::kJobEmitLogits) != 0 &&
                       a.logits_out != nullptr && out_row < a.logits_out_rows;
@@ -110,7 +112,7 @@ VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
         a.act.scores[r] = y;
         if (host_row != nullptr) host_row[r] = y;
     };
-    multiply(m, pairs, cursor, in, [&](int r, float first, float second) {
+    multiply(m, pairs, blocks, cursor, in, [&](int r, float first, float second) {
         store(r, first);
         store(r + apart, second);
     });

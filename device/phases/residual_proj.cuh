@@ -16,10 +16,15 @@ VIGIL_DEVICE void add_to_residual(M& m, const KernelArgs& a, const Tensor& w, co
                                   const Awaited& awaited, const TokenContext& t, int nth) {
     const BlockRows rows{&w, nullptr, nullptr, m.scratch()->shares.residual};
     const auto before = [&](int row) { return untagged(M::Team::load_word(a.act.residual + row)); };
-    auto cursor = start(m, rows, before);
-    const auto in = gather(m, a, input, w.cols, awaited);
+    const bool blocks = rows.has_blocks();
+    if (blocks && input_floats(w.cols) > area_floats(a))
+        return multiply_long(m, a, w, rows.rows, input, awaited, [&](int row, float product) {
+            m.publish(a.act.residual + row, before(row) + product, residual_epoch(a, t, nth));
+        });
+    auto cursor = start(m, rows, blocks, before);
+    const auto in = gather(m, a, input, w.cols, awaited, blocks);
     const std::uint32_t epoch = residual_epoch(a, t, nth);
-    multiply(m, rows, cursor, in, before, [&](int row, float y) { m.publish(a.act.residual + row, y, epoch); });
+    multiply(m, rows, blocks, cursor, in, before, [&](int row, float y) { m.publish(a.act.residual + row, y, epoch); });
 }
 
 template <class M>

@@ -6,6 +6,8 @@
 
 #if defined(__CUDACC__)
 #define VIGIL_DEVICE __device__ __forceinline__
+// A function that is called: one copy of it in a kernel, however many callers.
+#define VIGIL_DEVICE_CALLED static __device__ __noinline__
 // For what hardly ever runs, so that it does not stand in the instruction cache's way.
 #define VIGIL_DEVICE_COLD __device__ __noinline__
 #define VIGIL_UNROLL _Pragma("unroll")

@@ -55,6 +55,12 @@ struct CudaTeam {
     VIGIL_DEVICE int thread() const {
         return static_cast<int>(threadIdx.x);
     }
+    // The same, read anew as block() is.
+    VIGIL_DEVICE int thread_anew() const {
+        int index;
+        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+        return index;
+    }
     VIGIL_DEVICE int n_threads() const {
         return static_cast<int>(blockDim.x);
     }
