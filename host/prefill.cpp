@@ -74,12 +74,16 @@ class ChunkedPrefill final : public Prefill {
     void close_cublas();
     // Runs every product that there can be once, so that cuBLAS loads its kernels now.
     void warm_up();
-    std::vector<PrefillStep> steps_of(const PrefillBuffers& buffers, std::int32_t n_tokens) const {
-        return prefill_steps(args_.config, layers_, buffers, n_tokens);
+    std::vector<PrefillStep> steps_of(const PrefillBuffers& buffers, std::int32_t n_tokens) const;
+    // Whether the GEMM in use takes this format only once it is unpacked to FP16: cuBLAS takes no other, our own on
+    // tensor cores none of blocks. The portable ones unpack what they need on the way.
+    bool must_unpack(TensorFormat format) const {
+        if (cublas_ != nullptr) return format != TensorFormat::kF16;
+        return tensor_cores_ && device::has_blocks(format);
     }
-    // A product by cuBLAS, which takes FP16 only: weights of other formats become so first, a matrix at a time.
-    void multiply(const PrefillChunk& chunk, const device::GemmArgs& g);
-    void multiply_halves(const void* weights, const device::GemmArgs& g);
+    // Makes room for the largest matrix that must be unpacked, if there is any.
+    void reserve_unpacked();
+    void multiply(const device::GemmArgs& g);
     void check(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) const;
     void run_chunk(std::int32_t offset, std::int32_t n_tokens, std::int32_t first, std::int32_t kv_first);
 
@@ -93,7 +97,7 @@ class ChunkedPrefill final : public Prefill {
     PrefillBuffers buffers_;
     void* memory_ = nullptr;
     void* cublas_workspace_ = nullptr;
-    void* unpacked_ = nullptr;  // room for the largest matrix as FP16, if any is not
+    void* unpacked_ = nullptr;  // room for the largest matrix that must be unpacked
     std::unique_ptr<Cublas> cublas_;
     std::string gemm_name_ = kOwnGemm;
 };
@@ -120,6 +124,7 @@ ChunkedPrefill::ChunkedPrefill(Device& device, const device::KernelArgs& args, c
     buffers_.ffn_stride = 2 * c.ffn_dim;
     tokens_ = static_cast<std::int32_t*>(device.allocate_pinned(size(c.max_seq_len) * sizeof(std::int32_t)));
     if (options.use_cublas && device.info().is_cuda) open_cublas(options.on_warning);
+    if (cublas_ == nullptr) reserve_unpacked();
 }
 
 ChunkedPrefill::~ChunkedPrefill() {
@@ -129,15 +134,11 @@ ChunkedPrefill::~ChunkedPrefill() {
 }
 
 void ChunkedPrefill::open_cublas(const std::function<void(const std::string&)>& on_warning) {
-    std::size_t to_unpack = 0;
-    for (const PrefillStep& step : steps_of(buffers_, 0))
-        if (step.op == PrefillOp::kGemm && step.gemm.w.format != TensorFormat::kF16)
-            to_unpack = std::max(to_unpack, size(step.gemm.w.rows) * size(step.gemm.w.cols));
     cublas_workspace_ = device_.allocate(Cublas::kWorkspaceBytes);
     try {
-        if (to_unpack > 0) unpacked_ = device_.allocate(to_unpack * sizeof(std::uint16_t));
         cublas_ = std::make_unique<Cublas>(Cublas::candidates(VIGIL_CUBLAS_MAJOR), device_.launch_stream(),
                                            cublas_workspace_, Cublas::kWorkspaceBytes);
+        reserve_unpacked();
         warm_up();
         gemm_name_ = fmt::format("cuBLAS {}", cublas_->version());
     } catch (const CublasError& e) {
@@ -154,6 +155,30 @@ void ChunkedPrefill::close_cublas() {
     }
 }
 
+void ChunkedPrefill::reserve_unpacked() {
+    std::size_t weights = 0;
+    for (const PrefillStep& step : prefill_steps(args_.config, layers_, buffers_, 0))
+        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm.w.format))
+            weights = std::max(weights, size(step.gemm.w.rows) * size(step.gemm.w.cols));
+    if (weights > 0) unpacked_ = device_.allocate(weights * sizeof(std::uint16_t));
+}
+
+// Before each product whose weights must be unpacked there is a step that does it, into the same room for all.
+std::vector<PrefillStep> ChunkedPrefill::steps_of(const PrefillBuffers& buffers, std::int32_t n_tokens) const {
+    std::vector<PrefillStep> steps;
+    for (PrefillStep& step : prefill_steps(args_.config, layers_, buffers, n_tokens)) {
+        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm.w.format)) {
+            PrefillStep& unpack = steps.emplace_back(step);
+            unpack.op = PrefillOp::kUnpack;
+            unpack.halves = static_cast<std::uint16_t*>(unpacked_);
+            step.gemm.w.data = unpacked_;
+            step.gemm.w.format = TensorFormat::kF16;
+        }
+        steps.push_back(step);
+    }
+    return steps;
+}
+
 void ChunkedPrefill::warm_up() {
     std::vector<device::GemmArgs> products;
     for (const PrefillStep& step : steps_of(buffers_, 0)) {
@@ -168,7 +193,7 @@ void ChunkedPrefill::warm_up() {
         const auto begin = std::chrono::steady_clock::now();
         for (device::GemmArgs& g : products) {
             g.n_tokens = n;
-            multiply_halves(g.w.format == TensorFormat::kF16 ? g.w.data : unpacked_, g);
+            multiply(g);
         }
         device_.synchronize();
         if (n > 1 && std::chrono::steady_clock::now() - begin > kEnough) return;
@@ -176,18 +201,8 @@ void ChunkedPrefill::warm_up() {
 }
 
 // Rows of `out` behind the last token are written too: the buffers have room for them.
-void ChunkedPrefill::multiply_halves(const void* weights, const device::GemmArgs& g) {
-    cublas_->multiply(weights, g.w.rows, g.w.cols, g.x, padded(g.n_tokens), g.out, g.out_stride, g.add);
-}
-
-void ChunkedPrefill::multiply(const PrefillChunk& chunk, const device::GemmArgs& g) {
-    if (g.w.format == TensorFormat::kF16) return multiply_halves(g.w.data, g);
-    PrefillStep unpack;
-    unpack.op = PrefillOp::kUnpack;
-    unpack.gemm = g;
-    unpack.halves = static_cast<std::uint16_t*>(unpacked_);
-    device_.run_prefill(chunk, {&unpack, 1});
-    multiply_halves(unpacked_, g);
+void ChunkedPrefill::multiply(const device::GemmArgs& g) {
+    cublas_->multiply(g.w.data, g.w.rows, g.w.cols, g.x, padded(g.n_tokens), g.out, g.out_stride, g.add);
 }
 
 void ChunkedPrefill::check(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) const {
@@ -232,7 +247,7 @@ void ChunkedPrefill::run_chunk(std::int32_t offset, std::int32_t n_tokens, std::
     for (const PrefillStep& step : steps) {
         if (on_step_) on_step_(&step);
         if (step.op == PrefillOp::kGemm && cublas_ != nullptr)
-            multiply(chunk, step.gemm);
+            multiply(step.gemm);
         else
             device_.run_prefill(chunk, {&step, 1});
     }

@@ -34,7 +34,7 @@ int n_blocks_of(const PrefillChunk& c, const PrefillStep& s) {
                             AttentionTile(config.head_dim).rows) *
                    config.n_kv_heads;
         case PrefillOp::kUnpack:
-            return s.gemm.w.rows;
+            return ceil_div(static_cast<long long>(eights_of(s.gemm.w)), kThreads);
         case PrefillOp::kSwiglu:
             return ceil_div(static_cast<long long>(c.n_tokens) * config.ffn_dim, 4 * kThreads);
         default:

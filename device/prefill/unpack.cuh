@@ -1,7 +1,7 @@
-// A matrix as FP16: halves[r, c] = w[r, c], for a GEMM library that takes no other format.
+// A matrix as FP16: halves[r, c] = w[r, c], for a GEMM that takes no other format.
 //   reads   w [rows, cols] in its own format
 //   writes  halves [rows, cols]
-//   split   rows over blocks
+//   split   eight weights to a thread, neighbours to neighbours, so that whole lines are written
 #pragma once
 
 #include "device/prefill/common.cuh"
@@ -13,19 +13,23 @@ struct alignas(16) EightHalves {
     std::uint16_t v[8];
 };
 
+// Eights of weights in a matrix: its rows follow each other without gaps, so they count through.
+VIGIL_HD std::size_t eights_of(const Tensor& w) {
+    return static_cast<std::size_t>(w.rows) * static_cast<std::size_t>(w.cols) / 8;
+}
+
 template <class M>
 VIGIL_DEVICE void unpack_matrix(M& m, const Tensor& w, std::uint16_t* halves) {
-    for (int row = m.team.block(); row < w.rows; row += m.team.n_blocks()) {
-        const char* from = row_pointer(w, row);
-        std::uint16_t* to = halves + row_offset(row, w.cols);
-        for (int chunk = m.team.thread(); chunk < w.cols / 8; chunk += m.team.n_threads()) {
-            float values[8];
-            load_weights8(m.team, w.format, from, chunk, values);
-            EightHalves eight;
-            VIGIL_UNROLL
-            for (int i = 0; i < 8; ++i) eight.v[i] = to_half(m.team, fminf(fmaxf(values[i], -kMaxHalf), kMaxHalf));
-            *reinterpret_cast<EightHalves*>(to + 8 * chunk) = eight;
-        }
+    const auto n_threads = static_cast<std::size_t>(m.team.n_threads());
+    const std::size_t step = static_cast<std::size_t>(m.team.n_blocks()) * n_threads;
+    std::size_t i = static_cast<std::size_t>(m.team.block()) * n_threads + static_cast<std::size_t>(m.team.thread());
+    for (; i < eights_of(w); i += step) {
+        float values[8];
+        load_weights8(m.team, w.format, static_cast<const char*>(w.data), i, values);
+        EightHalves eight;
+        VIGIL_UNROLL
+        for (int j = 0; j < 8; ++j) eight.v[j] = to_half(m.team, fminf(fmaxf(values[j], -kMaxHalf), kMaxHalf));
+        *reinterpret_cast<EightHalves*>(halves + 8 * i) = eight;
     }
 }
 

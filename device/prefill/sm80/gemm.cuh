@@ -1,6 +1,6 @@
 // GEMM of a chunk on tensor cores: out[t, r] (+)= sum over c of x[t, c] * w[r, c], FP16 factors and FP32 sums.
-//   reads   x [n_tokens, cols] FP16, w [rows, cols] in its own format; what is not FP16 becomes so on its way into
-//           shared memory
+//   reads   x [n_tokens, cols] FP16, w [rows, cols] FP16, or BF16 or FP32, which become FP16 on their way into shared
+//           memory; formats of blocks are unpacked beforehand (unpack.cuh)
 //   writes  out [n_tokens] rows of w.rows values, out_stride apart; adds to what is there if `add`
 //   split   tiles of tokens by weight rows over blocks
 // Every element is summed over the columns in the same order whatever the tile, so the choice of the tile and the
@@ -88,8 +88,8 @@ struct UnpackedWeights {
             const StageChunk<Tile> chunk(i);
             float w[8] = {};
             if (row + chunk.row < g.w.rows && col + chunk.col < g.w.cols)
-                load_weights8(CudaTeam{nullptr}, g.w.format, row_pointer(g.w, row + chunk.row), (col + chunk.col) / 8,
-                              w);
+                load_plain_weights8(g.w.format, row_pointer(g.w, row + chunk.row),
+                                    static_cast<std::size_t>((col + chunk.col) / 8), w);
             halves[i] = make_uint4(pack_clamped(w[0], w[1]), pack_clamped(w[2], w[3]), pack_clamped(w[4], w[5]),
                                    pack_clamped(w[6], w[7]));
         }
