@@ -31,6 +31,8 @@ class Model {
 
     const device::ModelConfig& config() const noexcept { return config_; }
     const device::ModelWeights& weights() const noexcept { return weights_; }
+    // All that is held on the device for it: the weights and what lies between and beside them.
+    std::size_t device_bytes() const noexcept { return device_bytes_; }
     std::size_t weight_bytes() const noexcept { return weight_bytes_; }  // on the device
 
    private:
@@ -38,6 +40,7 @@ class Model {
     device::ModelConfig config_;
     device::ModelWeights weights_;
     std::size_t weight_bytes_ = 0;
+    std::size_t device_bytes_ = 0;
     std::vector<void*> allocations_;
 };
 

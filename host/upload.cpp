@@ -1,7 +1,7 @@
-// Model: checks every tensor's shape, lays the weights out in one allocation, converts and uploads them piece by piece.
+// Model: checks every tensor's shape, lays the weights out in one allocation and uploads them piece by piece: matrices
+// as they are in the file, vectors as FP32.
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <exception>
 #include <fmt/format.h>
 #include <mutex>
@@ -22,20 +22,59 @@ namespace {
 using device::TensorFormat;
 
 constexpr std::size_t kAlignment = 256;         // of each tensor on the device
-constexpr std::size_t kPieceWeights = 1 << 20;  // converted at a time; a multiple of every type's block
-constexpr unsigned kMaxThreads = 8;             // more do not convert faster than the device takes it
+constexpr std::size_t kPieceWeights = 1 << 20;  // checked and copied at a time; a multiple of every type's block
+constexpr unsigned kMaxThreads = 8;             // more do not check faster than the device takes it
 constexpr std::size_t kMiB = 1 << 20;
 
-enum class Target { f16, bf16, f32 };
-
-std::size_t bytes_per_element(Target target) {
-    return target == Target::f32 ? 4 : 2;
+// The device's name for a file's type: the blocks are the same.
+TensorFormat format_of(gguf::TensorType type) {
+    switch (type) {
+        case gguf::TensorType::F32:
+            return TensorFormat::kF32;
+        case gguf::TensorType::F16:
+            return TensorFormat::kF16;
+        case gguf::TensorType::BF16:
+            return TensorFormat::kBF16;
+        case gguf::TensorType::Q8_0:
+            return TensorFormat::kQ8_0;
+        case gguf::TensorType::Q4_0:
+            return TensorFormat::kQ4_0;
+        case gguf::TensorType::Q4_1:
+            return TensorFormat::kQ4_1;
+        case gguf::TensorType::Q5_0:
+            return TensorFormat::kQ5_0;
+        case gguf::TensorType::Q5_1:
+            return TensorFormat::kQ5_1;
+        case gguf::TensorType::Q2_K:
+            return TensorFormat::kQ2_K;
+        case gguf::TensorType::Q3_K:
+            return TensorFormat::kQ3_K;
+        case gguf::TensorType::Q4_K:
+            return TensorFormat::kQ4_K;
+        case gguf::TensorType::Q5_K:
+            return TensorFormat::kQ5_K;
+        case gguf::TensorType::Q6_K:
+            return TensorFormat::kQ6_K;
+        case gguf::TensorType::IQ4_NL:
+            return TensorFormat::kIQ4_NL;
+        case gguf::TensorType::IQ4_XS:
+            return TensorFormat::kIQ4_XS;
+        case gguf::TensorType::MXFP4:
+            return TensorFormat::kMXFP4;
+    }
+    return TensorFormat::kF32;  // not reached: the reader refuses other types
 }
 
-// One tensor of the file and where it goes.
+// Bytes of `n` elements, which are whole blocks.
+std::size_t bytes_of(TensorFormat format, std::size_t n) {
+    return n / static_cast<std::size_t>(device::block_weights(format)) *
+           static_cast<std::size_t>(device::block_bytes(format));
+}
+
+// One tensor of the file and where it goes, in the file's own format or unpacked to FP32.
 struct Transfer {
     const gguf::TensorInfo* tensor;
-    Target target;
+    TensorFormat format;  // on the device
     std::size_t n_elements;
     std::size_t offset;  // in the arena
 };
@@ -106,7 +145,6 @@ class Layout {
         vector(l.ffn_norm, name("ffn_norm.weight"), c.dim);
         matrix(l.w_gate, name("ffn_gate.weight"), c.ffn_dim, c.dim);
         matrix(l.w_up, name("ffn_up.weight"), c.ffn_dim, c.dim);
-        share_format(l.w_gate, l.w_up);
         matrix(l.w_down, name("ffn_down.weight"), c.dim, c.ffn_dim);
     }
 
@@ -117,14 +155,14 @@ class Layout {
         if (!fits) fail_shape(t, fmt::format("[{}, {}]", cols, rows));
         out.rows = rows;
         out.cols = cols;
-        out.format = t.type == gguf::TensorType::BF16 ? TensorFormat::kBF16 : TensorFormat::kF16;
-        add(t, out.format == TensorFormat::kBF16 ? Target::bf16 : Target::f16, &out.data);
+        out.format = format_of(t.type);
+        add(t, out.format, &out.data);
     }
 
     void vector(const float*& out, const std::string& name, std::int32_t n) {
         const gguf::TensorInfo& t = file_.require_tensor(name);
         if (t.dims.size() != 1 || t.dims[0] != static_cast<std::uint64_t>(n)) fail_shape(t, fmt::format("[{}]", n));
-        add(t, Target::f32, &out);
+        add(t, TensorFormat::kF32, &out);
     }
 
     // Where the architecture does not need it, a file may still have it.
@@ -132,18 +170,11 @@ class Layout {
         if (needed || file_.find_tensor(name) != nullptr) vector(out, name, n);
     }
 
-    // The phase that reads both rows in one pass knows one format. The two were the last to be added.
-    void share_format(device::Tensor& a, device::Tensor& b) {
-        if (a.format == b.format) return;
-        a.format = b.format = TensorFormat::kF16;
-        for (std::size_t back = 1; back <= 2; ++back) transfers_[transfers_.size() - back].target = Target::f16;
-    }
-
-    void add(const gguf::TensorInfo& t, Target target, decltype(Patch::field) field) {
+    void add(const gguf::TensorInfo& t, TensorFormat format, decltype(Patch::field) field) {
         const auto n_elements = static_cast<std::size_t>(t.cols() * t.rows());
         used_.insert(t.name);
         patches_.push_back({transfers_.size(), field});
-        transfers_.push_back({&t, target, n_elements, reserve(n_elements * bytes_per_element(target))});
+        transfers_.push_back({&t, format, n_elements, reserve(bytes_of(format, n_elements))});
     }
 
     // A tensor nobody reads means that the model computes something we don't, such as a bias we would leave out.
@@ -171,21 +202,6 @@ class Layout {
     bool tied_ = false;
 };
 
-// FP32 to FP16. Throws for a value that FP16 can't hold.
-void narrow(const gguf::File& file, const Transfer& t, std::size_t first, const std::vector<float>& from,
-            std::vector<std::uint16_t>& to) {
-    std::uint32_t largest = 0;
-    for (std::size_t i = 0; i < from.size(); ++i) {
-        to[i] = gguf::float_to_half(from[i]);
-        largest = std::max(largest, std::uint32_t{to[i]} & 0x7fffu);
-    }
-    if (largest < 0x7c00u) return;  // no infinity, no NaN
-    const auto bad = std::find_if(to.begin(), to.end(), [](std::uint16_t h) { return (h & 0x7fffu) >= 0x7c00u; });
-    const auto at = static_cast<std::size_t>(bad - to.begin());
-    throw file.error(fmt::format("tensor '{}': value {} at {} does not fit into FP16, which ends at 65504",
-                                 t.tensor->name, from[at], first + at));
-}
-
 // A run of elements of one tensor: the unit of work and of staging memory.
 struct Piece {
     std::size_t transfer;
@@ -193,14 +209,14 @@ struct Piece {
     std::size_t count;
 };
 
-// Uploads all pieces with a few threads, each with its own staging memory, so that conversion overlaps the copies.
+// Uploads all pieces with a few threads, each with its own staging memory, so that checks overlap the copies.
 class Uploader {
    public:
     Uploader(const gguf::File& file, Device& device, const std::vector<Transfer>& transfers, std::byte* arena,
              const Model::Progress& progress)
         : file_(file), device_(device), transfers_(transfers), arena_(arena), progress_(progress) {
         for (std::size_t t = 0; t < transfers.size(); ++t) {
-            total_bytes_ += transfers[t].n_elements * bytes_per_element(transfers[t].target);
+            total_bytes_ += bytes_of(transfers[t].format, transfers[t].n_elements);
             for (std::size_t first = 0; first < transfers[t].n_elements; first += kPieceWeights)
                 pieces_.push_back({t, first, std::min(kPieceWeights, transfers[t].n_elements - first)});
         }
@@ -221,12 +237,11 @@ class Uploader {
    private:
     void work() {
         std::vector<float> wide;
-        std::vector<std::uint16_t> narrowed;
         for (;;) {
             const std::size_t index = next_.fetch_add(1, std::memory_order_relaxed);
             if (index >= pieces_.size()) return;
             try {
-                transfer(pieces_[index], wide, narrowed);
+                transfer(pieces_[index], wide);
             } catch (...) {
                 const std::lock_guard lock(mutex_);
                 if (!error_) error_ = std::current_exception();
@@ -235,29 +250,20 @@ class Uploader {
         }
     }
 
-    void transfer(const Piece& piece, std::vector<float>& wide, std::vector<std::uint16_t>& narrowed) {
+    void transfer(const Piece& piece, std::vector<float>& wide) {
         const Transfer& t = transfers_[piece.transfer];
-        const gguf::TypeTraits& traits = gguf::traits(t.tensor->type);
-        const auto blocks = t.tensor->data.subspan(piece.first / traits.block_weights * traits.block_bytes,
-                                                   piece.count / traits.block_weights * traits.block_bytes);
-        gguf::require_finite(file_, *t.tensor, piece.first / traits.block_weights, blocks);
-        std::byte* to = arena_ + t.offset + piece.first * bytes_per_element(t.target);
-        const std::size_t bytes = piece.count * bytes_per_element(t.target);
-        const bool as_it_is = (t.target == Target::f16 && t.tensor->type == gguf::TensorType::F16) ||
-                              (t.target == Target::bf16 && t.tensor->type == gguf::TensorType::BF16) ||
-                              (t.target == Target::f32 && t.tensor->type == gguf::TensorType::F32);
-        if (as_it_is) {
+        const TensorFormat in_file = format_of(t.tensor->type);
+        const auto blocks = t.tensor->data.subspan(bytes_of(in_file, piece.first), bytes_of(in_file, piece.count));
+        const auto first_block = piece.first / static_cast<std::size_t>(device::block_weights(in_file));
+        gguf::require_finite(file_, *t.tensor, first_block, blocks);
+        std::byte* to = arena_ + t.offset + bytes_of(t.format, piece.first);
+        const std::size_t bytes = bytes_of(t.format, piece.count);
+        if (t.format == in_file) {
             device_.upload(to, blocks.data(), bytes);
         } else {
             wide.resize(piece.count);
             gguf::dequantize(t.tensor->type, blocks, wide);
-            if (t.target == Target::f32) {
-                device_.upload(to, wide.data(), bytes);
-            } else {
-                narrowed.resize(piece.count);
-                narrow(file_, t, piece.first, wide, narrowed);
-                device_.upload(to, narrowed.data(), bytes);
-            }
+            device_.upload(to, wide.data(), bytes);
         }
         const std::lock_guard lock(mutex_);
         done_bytes_ += bytes;
@@ -317,6 +323,7 @@ Model::Model(const gguf::File& file, Device& device, std::int32_t max_seq_len, c
 
     auto* arena = static_cast<std::byte*>(device.allocate(layout.bytes()));
     allocations_.push_back(arena);
+    device_bytes_ = layout.bytes();
     try {
         layout.patch(arena, weights_);
         device.upload(arena + layers_offset, layers.data(), layers_bytes);

@@ -159,7 +159,7 @@ Deviations compare_two_tokens(const gguf::File& file, const CheckOptions& option
     Harness harness(file, reference::test_device(),
                     {.max_seq_len = options.context + 8, .n_blocks = options.n_blocks, .event_capacity = 16});
     const auto& config = harness.config();
-    Oracle oracle(file, {.weights_as_stored = true, .half_kv = true});
+    Oracle oracle(file, {.half_kv = true});
     const Cache cache = random_cache(config, options);
     oracle.set_cache(cache.keys, cache.values, config.max_seq_len, options.context);
     harness.write_cache(cache.keys, cache.values);

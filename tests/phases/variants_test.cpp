@@ -9,7 +9,8 @@ using namespace vigil::phases;
 
 TEST_CASE("[full] phases agree with the oracle for every tensor type and architecture") {
     Deviations worst;
-    for (const char* type : {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"}) {
+    for (const char* type : {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K",
+                             "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4", "Q4_K_M", "Q5_K_M"}) {
         for (const char* architecture : {"llama", "qwen2", "qwen3"}) {
             CAPTURE(type);
             CAPTURE(architecture);

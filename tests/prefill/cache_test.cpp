@@ -153,7 +153,7 @@ void check_same(const Subject& s, const Cache& got, int n,
 }
 
 void check_against_oracle(Subject& s, int n, int chunk) {
-    vigil::reference::Oracle oracle(s.file(), {.weights_as_stored = true, .half_kv = true});
+    vigil::reference::Oracle oracle(s.file(), {.half_kv = true});
     const auto tokens = prompt(n, s.config().vocab_size);
     std::vector<std::vector<vigil::reference::LayerTrace>> traces;
     for (const std::int32_t token : tokens) traces.push_back(oracle.forward(token, false).layers);
@@ -223,7 +223,7 @@ TEST_CASE("angles are right far from the beginning") {
     Harness harness(file, test_device(), {.max_seq_len = 4096});
     const auto tokens = prompt(4001);
     vigil::host::make_prefill(test_device(), harness.args(), own(Inputs::single, 512))->run(tokens, 0);
-    vigil::reference::Oracle oracle(file, {.weights_as_stored = true, .half_kv = true});
+    vigil::reference::Oracle oracle(file, {.half_kv = true});
     // One layer's keys depend on nothing before them but the position.
     const auto& c = harness.config();
     const std::vector<std::uint16_t> none(static_cast<std::size_t>(c.n_kv_heads) * 4000 * c.head_dim);

@@ -84,9 +84,6 @@ Oracle::Matrix Oracle::load(const gguf::File& file, const std::string& name, int
         throw file.error("tensor '" + name + "': not of the shape the oracle expects");
     Matrix matrix{rows, cols, std::vector<float>(static_cast<std::size_t>(cols) * rows)};
     gguf::dequantize(tensor->type, tensor->data, matrix.values);
-    const bool is_matrix = tensor->dims.size() == 2;
-    if (options_.weights_as_stored && is_matrix && tensor->type != gguf::TensorType::BF16)
-        for (float& value : matrix.values) value = gguf::half_to_float(gguf::float_to_half(value));
     return matrix;
 }
 

@@ -16,8 +16,6 @@ namespace vigil::reference {
 using Vector = std::vector<double>;
 
 struct OracleOptions {
-    // Round matrices to FP16 (BF16 ones stay), as a device stores them. Norms and biases are FP32 in any case.
-    bool weights_as_stored = false;
     // Round keys and values to FP16, as the KV cache does.
     bool half_kv = false;
 };
