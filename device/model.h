@@ -48,7 +48,8 @@ VIGIL_HD constexpr std::int32_t row_bytes(TensorFormat f, std::int32_t cols) {
 }
 
 // A matrix [rows, cols]; y = W x has rows outputs. A row is whole blocks and rows follow each other without gaps, as in
-// the file: only the first one is known to begin on a 16-byte boundary. cols is a multiple of 8.
+// the file: only the first one is known to begin on a 16-byte boundary. cols is a multiple of 8. The memory goes on to
+// a multiple of 16 bytes, since the word that ends a block is read whole.
 struct Tensor {
     const void* data = nullptr;
     TensorFormat format = TensorFormat::kF16;

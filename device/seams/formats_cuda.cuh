@@ -1,9 +1,9 @@
 // The weight formats on a GPU, portable form (sm_52 up): how a lane loads its part of a row of blocks and multiplies it
 // by x, and how eight weights become FP32.
 //
-// A row is cut into units of one lane's work: a whole block of 32, or 32 or 64 weights of a block of 256. Where a unit's
-// words are on their way is the caller's affair (leaves_cuda.cuh). Blocks begin at any even byte (MXFP4's at any byte),
-// so a unit is loaded as the aligned words around it and shifted into place.
+// A row is cut into units of one lane's work: a whole block of 32, or 32 or 64 weights of a block of 256. Where a
+// unit's words are on their way is the caller's affair (leaves_cuda.cuh). Blocks begin at any even byte (MXFP4's at any
+// byte), so a unit is loaded as the aligned words around it and shifted into place.
 //
 // Quants become floats without conversions, which are slow: a byte q put beside the exponent of 128 is 128 + q, and
 // beside that of 2^23 it is 2^23 + q. Seven bits or fewer are multiplied as 128 + q, and 128 times the sum of x, which
@@ -19,15 +19,14 @@
 
 namespace vigil::device {
 
-// Words that a lane has on their way at once, whatever the format. (Two rounds and a half of them are alive at most;
-// with 20 instead of 13 the resident kernel spills.)
+// Words of a round: what a lane has on its way at once, whatever the format. Two rounds are alive in turn.
 constexpr int kRoundWords = 13;
 
 // ---- x ----------------------------------------------------------------------------------------------------
 
 // x as put_input4 lays it out: runs of 32 columns, each with its eight quads in an order that depends on the run, such
-// that eight neighbouring lanes never meet a bank twice, whether they have a run each, every second run, or two, four or
-// eight quads of the same one. Behind the runs are their sums.
+// that eight neighbouring lanes never meet a bank twice, whether they have a run each, every second run, or two, four
+// or eight quads of the same one. Behind the runs are their sums.
 VIGIL_DEVICE int input_key(int run) {
     return (run ^ run >> 2 ^ run >> 3) & 7;
 }
@@ -67,8 +66,8 @@ class SharedInput {
         VIGIL_DEVICE float4 quad(int i) const {
             float4 v;
             asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-                : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-                : "r"(first ^ static_cast<std::uint32_t>(16 * i)));
+                         : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                         : "r"(first ^ static_cast<std::uint32_t>(16 * i)));
             return v;
         }
     };
@@ -425,8 +424,8 @@ VIGIL_DEVICE float scale_pair_k(const std::uint32_t* header, int pair, float t0,
     const float dmin = half_of(header[0] >> 16);
     const float scaled = fmaf(static_cast<float>(packed.scales & 255u), fmaf(-kSmallBias, x0, t0),
                               static_cast<float>(packed.scales >> 8) * fmaf(-kSmallBias, x1, t1));
-    const float minima = fmaf(static_cast<float>(packed.minima & 255u), x0,
-                              static_cast<float>(packed.minima >> 8) * x1);
+    const float minima =
+        fmaf(static_cast<float>(packed.minima & 255u), x0, static_cast<float>(packed.minima >> 8) * x1);
     return fmaf(d, scaled, -dmin * minima);
 }
 
@@ -540,10 +539,9 @@ struct Q6_KFormat {
             const std::uint32_t a = __byte_perm(words[i], words[i + 1], join);
             const std::uint32_t b = __byte_perm(words[3 + i], words[4 + i], join);
             const std::uint32_t upper = __byte_perm(words[6 + i], words[7 + i], join);
-            const std::uint32_t quants[4] = {(a & kLowNibbles) | (upper << 4 & 0x30303030u),
-                                             (b & kLowNibbles) | (upper << 2 & 0x30303030u),
-                                             (a >> 4 & kLowNibbles) | (upper & 0x30303030u),
-                                             (b >> 4 & kLowNibbles) | (upper >> 2 & 0x30303030u)};
+            const std::uint32_t quants[4] = {
+                (a & kLowNibbles) | (upper << 4 & 0x30303030u), (b & kLowNibbles) | (upper << 2 & 0x30303030u),
+                (a >> 4 & kLowNibbles) | (upper & 0x30303030u), (b >> 4 & kLowNibbles) | (upper >> 2 & 0x30303030u)};
             VIGIL_UNROLL
             for (int r = 0; r < 4; ++r)
                 t[r] = multiply_bytes4<32>(quants[r], x.run(4 * at.half + r).quad(2 * at.part + i), t[r]);
@@ -584,8 +582,8 @@ struct Q2_KFormat {
     }
     template <class X>
     static VIGIL_DEVICE float multiply(const std::uint32_t* words, const char*, int unit, const X& x, float sum) {
-        const int half = unit / 2;      // of blocks, counted through the row
-        const int in_row = unit % 2;    // the first or the last sixteen of each row
+        const int half = unit / 2;    // of blocks, counted through the row
+        const int in_row = unit % 2;  // the first or the last sixteen of each row
         float scaled = 0.0f;
         float minima = 0.0f;
         VIGIL_UNROLL_BY(1)
@@ -700,8 +698,8 @@ struct IQ4_XSFormat {
             float products = 0.0f;
             VIGIL_UNROLL
             for (int i = 0; i < 4; ++i)
-                products = TableFormat<false>::multiply_table8(iq4_values(), g == 0 ? words[2 + i] : words[6 + i], run.quad(i),
-                                                               run.quad(i + 4), products);
+                products = TableFormat<false>::multiply_table8(iq4_values(), g == 0 ? words[2 + i] : words[6 + i],
+                                                               run.quad(i), run.quad(i + 4), products);
             sum = fmaf(scale_of(words[0], words[1], unit % 4 * 2 + g), products, sum);
         }
         return sum;

@@ -4,7 +4,9 @@
 #include <stdexcept>
 
 #include "bench/synth/write_model.h"
+#include "host/gguf/dequantize.h"
 #include "host/gguf/writer.h"
+#include "host/quantize/pack.h"
 
 namespace vigil::phases {
 namespace {
@@ -20,11 +22,21 @@ void copy_with(const gguf::File& from, const std::filesystem::path& path, const 
     for (const auto& entry : from.metadata())
         if (!changes.keys.contains(entry.key)) writer.copy(entry);
     for (const auto& [key, value] : changes.keys) writer.set_u32(key, value);
-    for (const auto& tensor : from.tensors()) writer.add_tensor(tensor.name, tensor.type, tensor.dims);
+    const auto type_of = [&](const gguf::TensorInfo& tensor) {
+        const auto found = changes.types.find(tensor.name);
+        return found != changes.types.end() ? found->second : tensor.type;
+    };
+    for (const auto& tensor : from.tensors()) writer.add_tensor(tensor.name, type_of(tensor), tensor.dims);
     writer.begin_data();
     for (std::size_t i = 0; i < from.tensors().size(); ++i) {
         const auto& tensor = from.tensors()[i];
         std::vector<std::byte> data(tensor.data.begin(), tensor.data.end());
+        if (type_of(tensor) != tensor.type) {
+            std::vector<float> values(tensor.cols() * tensor.rows());
+            gguf::dequantize(tensor.type, tensor.data, values);
+            data.resize(writer.tensor_bytes(i));
+            quantize::pack(type_of(tensor), values, data);
+        }
         if (changes.edit) changes.edit(tensor.name, data);
         writer.write(i, 0, data);
     }

@@ -20,6 +20,8 @@ class TestModel {
     // What a ModelSpec cannot say.
     struct Changes {
         std::map<std::string, std::uint32_t> keys = {};
+        // Types of tensors by their names, for a mixture that no recipe makes.
+        std::map<std::string, gguf::TensorType> types = {};
         // Called with every tensor's name and bytes.
         std::function<void(const std::string& name, std::vector<std::byte>& data)> edit = {};
     };

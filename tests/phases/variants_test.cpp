@@ -24,6 +24,36 @@ TEST_CASE("[full] phases agree with the oracle for every tensor type and archite
     report("tensor types and architectures", worst);
 }
 
+TEST_CASE("phases agree with the oracle when no two matrices of a layer have the same format") {
+    using enum gguf::TensorType;
+    Deviations worst;
+    for (const char* architecture : {"llama", "qwen2", "qwen3"}) {
+        CAPTURE(architecture);
+        auto spec = small_spec(architecture);
+        spec.tied = false;
+        const TestModel model(spec, {.types = {{"token_embd.weight", Q6_K},
+                                               {"output.weight", Q5_1},
+                                               {"blk.0.attn_q.weight", Q4_K},
+                                               {"blk.0.attn_k.weight", F16},
+                                               {"blk.0.attn_v.weight", Q8_0},
+                                               {"blk.0.attn_output.weight", Q5_0},
+                                               {"blk.0.ffn_gate.weight", Q4_0},
+                                               {"blk.0.ffn_up.weight", BF16},
+                                               {"blk.0.ffn_down.weight", Q4_1},
+                                               {"blk.1.attn_q.weight", F32},
+                                               {"blk.1.attn_k.weight", BF16},
+                                               {"blk.1.attn_v.weight", Q6_K},
+                                               {"blk.1.attn_output.weight", F32},
+                                               {"blk.1.ffn_gate.weight", F32},
+                                               {"blk.1.ffn_up.weight", F16},
+                                               {"blk.1.ffn_down.weight", Q5_K}}});
+        const Deviations d = compare_two_tokens(model.file(), {.context = 40});
+        check_limits(d);
+        worst.merge(d);
+    }
+    report("a format for every matrix", worst);
+}
+
 TEST_CASE("phases agree with the oracle when the output matrix is not the embedding") {
     auto spec = small_spec();
     spec.tied = false;
