@@ -1,5 +1,5 @@
-// Every weight format on the device under test: what a block unpacks to, and its products with a vector, for rows of the
-// lengths that real models have, in steps of their own without a model around them.
+// Every weight format on the device under test: what a block unpacks to, and its products with a vector, for rows of
+// the lengths that real models have, in steps of their own without a model around them.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -63,9 +63,11 @@ std::vector<std::byte> random_matrix(const Format& f, int rows, int cols, Scales
     const auto bytes = static_cast<std::size_t>(block_bytes(f.format));
     for (std::size_t at = 0; at < data.size(); at += bytes) {
         for (const int offset : f.scales_at) {
-            const std::uint16_t ordinary = gguf::float_to_half(std::ldexp(1.0f + static_cast<float>(random() % 64) / 64.0f, -5));
-            std::uint16_t half = scales == Scales::extreme ? kExtremes[random() % 8]
-                                                           : static_cast<std::uint16_t>(ordinary | (random() & 0x8000u));
+            const std::uint16_t ordinary =
+                gguf::float_to_half(std::ldexp(1.0f + static_cast<float>(random() % 64) / 64.0f, -5));
+            std::uint16_t half = scales == Scales::extreme
+                                     ? kExtremes[random() % 8]
+                                     : static_cast<std::uint16_t>(ordinary | (random() & 0x8000u));
             std::memcpy(&data[at + static_cast<std::size_t>(offset)], &half, sizeof half);
         }
         if (f.format == TensorFormat::kMXFP4)
@@ -140,8 +142,8 @@ std::vector<float> look_up_rows(const Format& f, const std::vector<std::byte>& d
     return residual.read();
 }
 
-// W · x by the output projection of a model that has nothing else. With `short_area` the blocks' memory holds but a part
-// of x.
+// W · x by the output projection of a model that has nothing else. With `short_area` the blocks' memory holds but a
+// part of x.
 std::vector<float> multiply(const Format& f, const std::vector<std::byte>& data, int rows, int cols,
                             const std::vector<float>& x, bool short_area, int n_blocks = 0) {
     const DeviceArray matrix(padded(data));
@@ -214,8 +216,7 @@ void check_products(const Format& f, int rows, int cols, double& worst) {
     CAPTURE(cols);
     const auto data = random_matrix(f, rows, cols, Scales::ordinary, static_cast<unsigned>(cols));
     const auto x = random_input(cols);
-    const double error =
-        worst_error(multiply(f, data, rows, cols, x, false), unpacked(f, data, rows, cols), x);
+    const double error = worst_error(multiply(f, data, rows, cols, x, false), unpacked(f, data, rows, cols), x);
     CHECK(error <= kTolerance);
     worst = std::max(worst, error);
 }

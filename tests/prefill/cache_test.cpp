@@ -208,7 +208,8 @@ TEST_CASE("keys and values agree with the oracle over several tiles of keys") {
 }
 
 TEST_CASE("keys and values agree with the oracle for BF16 and quantised files") {
-    for (const std::string type : {"BF16", "Q4_0"}) {
+    for (const std::string type : {"F32", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K",
+                                   "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4", "Q4_K_M", "Q5_K_M"}) {
         CAPTURE(type);
         Subject s(spec_of("llama", 64, 4, 2, type));
         check_against_oracle(s, 20, 16);
