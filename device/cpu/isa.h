@@ -148,8 +148,9 @@ struct Baseline {
     static VIGIL_DEVICE Ints load_bytes(const char* p) {
         return each([&](int i) { return static_cast<unsigned char>(p[i]); });
     }
+    static VIGIL_DEVICE int sign_extended(unsigned byte) { return static_cast<int>(byte ^ 0x80u) - 0x80; }
     static VIGIL_DEVICE Ints load_signed_bytes(const char* p) {
-        return each([&](int i) { return static_cast<signed char>(p[i]); });
+        return each([&](int i) { return sign_extended(static_cast<unsigned char>(p[i])); });
     }
     static VIGIL_DEVICE Ints bits(std::uint32_t word) {
         return each([&](int i) { return static_cast<std::int32_t>(word >> i & 1u); });
@@ -170,9 +171,8 @@ struct Baseline {
         return each([&](int i) { return v.lane[i] + n; });
     }
     static VIGIL_DEVICE Ints look_up(const ByteTable& table, const Ints& number) {
-        return each([&](int i) {
-            return static_cast<signed char>(table.words[number.lane[i] / 4] >> number.lane[i] % 4 * 8 & 0xffu);
-        });
+        return each(
+            [&](int i) { return sign_extended(table.words[number.lane[i] / 4] >> number.lane[i] % 4 * 8 & 0xffu); });
     }
     static VIGIL_DEVICE Vector to_floats(const Ints& v) {
         Vector f;
