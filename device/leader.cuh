@@ -308,8 +308,8 @@ VIGIL_DEVICE void tell(const KernelArgs& a, DecodeState& s, const Outcome& outco
     if (outcome.reason != ring::FinishReason::kNone) finish_job<Team>(a, s, outcome.reason);
 }
 
-// Whether the grid goes on by itself after a token, or the leader must look for a job or leave first.
-enum class Onward { kPublished, kUndecided };
+// Whether the grid goes on by itself after a token, or the leader must look for a job first, or leaves.
+enum class Onward : std::uint32_t { kPublished, kUndecided, kLeaves };
 
 // The end of a token: chooses or scores, moves on, tells the blocks and then the host. Block 0. With `early` the blocks
 // hear of the next token before the host hears of this one.
@@ -332,18 +332,20 @@ VIGIL_DEVICE Onward finish_token(M& m, const KernelArgs& a, const TokenContext& 
             choice = score_token(m, a, ring::load_relaxed(&a.history[t.position + 1]));
         }
     }
-    std::uint32_t* published = &m.scratch()->flag;
+    std::uint32_t* onward = &m.scratch()->flag;
     if (m.team.thread() == 0) {
         const Outcome outcome = advance<Team>(a, s, t, choice, host, may_wait);
         const bool goes_on = early && outcome.reason == ring::FinishReason::kNone && s.leave == 0;
         if (goes_on) publish_directive(m, a);
-        *published = goes_on ? 1 : 0;
+        const Onward where = goes_on ? Onward::kPublished : s.leave == 0 ? Onward::kUndecided : Onward::kLeaves;
+        *onward = static_cast<std::uint32_t>(where);
         tell<Team>(a, s, outcome, choice, alternatives);
     }
+    // Not by a look at the state: once told, the host may make the leader leave before the block's last warp has looked.
     m.team.sync();
-    const bool goes_on = *published != 0;
+    const auto where = static_cast<Onward>(*onward);
     m.team.sync();
-    return goes_on ? Onward::kPublished : Onward::kUndecided;
+    return where;
 }
 
 }  // namespace vigil::device

@@ -65,7 +65,7 @@ VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
         const Onward onward = finish_token(m, a, t, host, true, true);
         m.trace_phase(a, t, ring::Phase::kSample, -1);
         if (onward == Onward::kPublished) continue;
-        if (state.leave == 0) direct(m, a, Waiting::kUntilIdle);
+        if (onward == Onward::kUndecided) direct(m, a, Waiting::kUntilIdle);
         if (is_leader) publish_directive(m, a);
     }
     if (leads) store_state(m, a);
