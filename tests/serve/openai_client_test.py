@@ -96,7 +96,7 @@ class OpenAIClient(unittest.TestCase):
         stream.close()
         begun = time.monotonic()
         self.chat(max_tokens=1)
-        self.assertLess(time.monotonic() - begun, 5)
+        self.assertLess(time.monotonic() - begun, 15)  # all 900 take longer
         self.assertLess(self.metric("vigil_generated_tokens_total") - before, 200)
 
     def test_a_second_turn_prefills_only_what_is_new(self):
