@@ -103,7 +103,7 @@ TEST_CASE("blank lines are no messages, and no input is no failure") {
     for (const char* input : {"", "\n\n  \n", "\"\"\"\n\n\"\"\"\n"}) {
         const Result result = chat(input);
         CHECK(result.out == "");
-        CHECK(result.err == "");
+        CHECK(messages_of(result).empty());
     }
 }
 
