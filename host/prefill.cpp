@@ -4,9 +4,9 @@
 #include <chrono>
 #include <fmt/format.h>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "host/cuda/cublas.h"
 #include "host/prefill/steps.h"
 
 namespace vigil::host {
@@ -61,7 +61,8 @@ struct Scratch {
 
 class ChunkedPrefill final : public Prefill {
    public:
-    ChunkedPrefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options);
+    ChunkedPrefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options,
+                   std::unique_ptr<CublasOpening> cublas);
     ~ChunkedPrefill() override;
 
     void run(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) override;
@@ -70,7 +71,7 @@ class ChunkedPrefill final : public Prefill {
 
    private:
     // Leaves none, and warns, if there is none that works.
-    void open_cublas(const std::function<void(const std::string&)>& on_warning);
+    void open_cublas(std::unique_ptr<CublasOpening> opening);
     void close_cublas();
     // Runs every product that there can be once, so that cuBLAS loads its kernels now.
     void warm_up();
@@ -88,21 +89,25 @@ class ChunkedPrefill final : public Prefill {
     std::int32_t chunk_;
     std::vector<LayerWeights> layers_;
     std::function<void(const PrefillStep*)> on_step_;
+    std::function<void(const std::string&)> on_warning_;
+    bool opens_cublas_late_ = false;
     bool tensor_cores_ = false;
     std::int32_t* tokens_ = nullptr;  // [max_seq_len], pinned: read in place, which saves a copy and a wait for it
     PrefillBuffers buffers_;
     void* memory_ = nullptr;
-    void* cublas_workspace_ = nullptr;
     void* unpacked_ = nullptr;  // room for the largest matrix as FP16, if any is not
-    std::unique_ptr<Cublas> cublas_;
+    std::unique_ptr<CublasOpening> opening_;
+    Cublas* cublas_ = nullptr;  // null: our own GEMM
     std::string gemm_name_ = kOwnGemm;
 };
 
-ChunkedPrefill::ChunkedPrefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options)
+ChunkedPrefill::ChunkedPrefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options,
+                               std::unique_ptr<CublasOpening> cublas)
     : device_(device),
       args_(args),
       chunk_(std::min(options.chunk, args.config.max_seq_len)),
-      on_step_(options.on_step) {
+      on_step_(options.on_step),
+      on_warning_(options.on_warning) {
     const device::ModelConfig& c = args.config;
     if (options.chunk < 1) throw DeviceError(fmt::format("a prefill chunk of {} tokens; at least 1", options.chunk));
 
@@ -119,7 +124,9 @@ ChunkedPrefill::ChunkedPrefill(Device& device, const device::KernelArgs& args, c
     buffers_.up = buffers_.gate + c.ffn_dim;
     buffers_.ffn_stride = 2 * c.ffn_dim;
     tokens_ = static_cast<std::int32_t*>(device.allocate_pinned(size(c.max_seq_len) * sizeof(std::int32_t)));
-    if (options.use_cublas && device.info().is_cuda) open_cublas(options.on_warning);
+    if (!options.use_cublas || !device.info().is_cuda) return;
+    opens_cublas_late_ = options.open_cublas_late && !cublas;
+    if (!opens_cublas_late_) open_cublas(cublas ? std::move(cublas) : begin_cublas(device));
 }
 
 ChunkedPrefill::~ChunkedPrefill() {
@@ -128,30 +135,27 @@ ChunkedPrefill::~ChunkedPrefill() {
     device_.release(memory_);
 }
 
-void ChunkedPrefill::open_cublas(const std::function<void(const std::string&)>& on_warning) {
+void ChunkedPrefill::open_cublas(std::unique_ptr<CublasOpening> opening) {
+    opening_ = std::move(opening);
     std::size_t to_unpack = 0;
     for (const PrefillStep& step : steps_of(buffers_, 0))
         if (step.op == PrefillOp::kGemm && step.gemm.w.format != TensorFormat::kF16)
             to_unpack = std::max(to_unpack, size(step.gemm.w.rows) * size(step.gemm.w.cols));
-    cublas_workspace_ = device_.allocate(Cublas::kWorkspaceBytes);
     try {
         if (to_unpack > 0) unpacked_ = device_.allocate(to_unpack * sizeof(std::uint16_t));
-        cublas_ = std::make_unique<Cublas>(Cublas::candidates(VIGIL_CUBLAS_MAJOR), device_.launch_stream(),
-                                           cublas_workspace_, Cublas::kWorkspaceBytes);
+        cublas_ = &opening_->get();
         warm_up();
         gemm_name_ = fmt::format("cuBLAS {}", cublas_->version());
     } catch (const CublasError& e) {
-        if (on_warning) on_warning(fmt::format("{}; prefill runs vigil's own GEMM, which is slower", e.what()));
+        if (on_warning_) on_warning_(fmt::format("{}; prefill runs vigil's own GEMM, which is slower", e.what()));
         close_cublas();
     }
 }
 
 void ChunkedPrefill::close_cublas() {
-    cublas_.reset();
-    for (void** memory : {&cublas_workspace_, &unpacked_}) {
-        if (*memory != nullptr) device_.release(*memory);
-        *memory = nullptr;
-    }
+    cublas_ = nullptr;
+    opening_.reset();
+    device_.release(std::exchange(unpacked_, nullptr));
 }
 
 void ChunkedPrefill::warm_up() {
@@ -205,6 +209,7 @@ void ChunkedPrefill::check(std::span<const std::int32_t> tokens, std::int32_t fi
 void ChunkedPrefill::run(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) {
     check(tokens, first, kv_first);
     if (tokens.empty()) return;
+    if (std::exchange(opens_cublas_late_, false)) open_cublas(begin_cublas(device_));
     std::ranges::copy(tokens, tokens_);
     const auto n = static_cast<std::int32_t>(tokens.size());
     for (std::int32_t done = 0; done < n; done += chunk_)
@@ -250,8 +255,17 @@ std::int32_t prefill_chunk(const Device& device, const device::ModelConfig& conf
     return chunk;
 }
 
+std::unique_ptr<CublasOpening> begin_cublas(Device& device) {
+    return device.info().is_cuda ? std::make_unique<CublasOpening>(device) : nullptr;
+}
+
+std::unique_ptr<Prefill> make_prefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options,
+                                      std::unique_ptr<CublasOpening> cublas) {
+    return std::make_unique<ChunkedPrefill>(device, args, options, std::move(cublas));
+}
+
 std::unique_ptr<Prefill> make_prefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options) {
-    return std::make_unique<ChunkedPrefill>(device, args, options);
+    return make_prefill(device, args, options, nullptr);
 }
 
 }  // namespace vigil::host
