@@ -17,7 +17,6 @@ using device::PrefillBuffers;
 using device::PrefillChunk;
 using device::PrefillOp;
 using device::PrefillStep;
-using device::Tensor;
 using device::TensorFormat;
 
 constexpr const char* kOwnGemm = "own GEMM";

@@ -31,7 +31,7 @@ class Client {
     Client(const TestServer& server, bool stream)
         : process_({std::to_string(server.port()), long_request(stream)}, "/dev/null", {}, VIGIL_CLIENT_PROCESS) {}
 
-    bool await_answer() { return process_.read(1) != ""; }
+    bool await_answer() { return !process_.read(1).empty(); }
     // Returns when the system has closed what the process had open.
     void kill() {
         process_.send(SIGKILL);
