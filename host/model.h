@@ -23,8 +23,10 @@ class Model {
     using Progress = std::function<void(std::size_t done_bytes, std::size_t total_bytes)>;
 
     // Uploads all tensors; quantised ones become F16. Throws gguf::Error for a missing or misshapen tensor
-    // (naming it, its shape and what was expected), DeviceError when memory runs out.
-    Model(const gguf::File& file, Device& device, std::int32_t max_seq_len, const Progress& progress = {});
+    // (naming it, its shape and what was expected), DeviceError when memory runs out. `before_upload` is called once
+    // the weights have their memory: the upload takes long, and other things can begin beside it.
+    Model(const gguf::File& file, Device& device, std::int32_t max_seq_len, const Progress& progress = {},
+          const std::function<void()>& before_upload = {});
     ~Model();
     Model(const Model&) = delete;
     Model& operator=(const Model&) = delete;

@@ -4,9 +4,9 @@
 #include <chrono>
 #include <fmt/format.h>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "host/cuda/cublas.h"
 #include "host/prefill/steps.h"
 
 namespace vigil::host {
@@ -60,7 +60,8 @@ struct Scratch {
 
 class ChunkedPrefill final : public Prefill {
    public:
-    ChunkedPrefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options);
+    ChunkedPrefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options,
+                   std::unique_ptr<CublasOpening> cublas);
     ~ChunkedPrefill() override;
 
     void run(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) override;
@@ -69,16 +70,16 @@ class ChunkedPrefill final : public Prefill {
 
    private:
     // Leaves none, and warns, if there is none that works.
-    void open_cublas(const std::function<void(const std::string&)>& on_warning);
+    void open_cublas(std::unique_ptr<CublasOpening> opening);
     void close_cublas();
     // Runs every product that there can be once, so that cuBLAS loads its kernels now.
     void warm_up();
     std::vector<PrefillStep> steps_of(const PrefillBuffers& buffers, std::int32_t n_tokens) const;
-    // Whether the GEMM in use takes this format only once it is unpacked to FP16: cuBLAS takes no other, our own on
-    // tensor cores none of blocks. The portable ones unpack what they need on the way.
-    bool must_unpack(TensorFormat format) const {
-        if (cublas_ != nullptr) return format != TensorFormat::kF16;
-        return tensor_cores_ && device::has_blocks(format);
+    // Whether the GEMM in use takes this matrix only once it is unpacked to FP16: cuBLAS takes no other format, our own
+    // on tensor cores none of blocks. The portable ones unpack what they need on the way.
+    bool must_unpack(const device::Tensor& w) const {
+        if (cublas_ != nullptr) return w.format != TensorFormat::kF16;
+        return tensor_cores_ && device::has_blocks(w.format);
     }
     // Makes room for the largest matrix that must be unpacked, if there is any.
     void reserve_unpacked();
@@ -91,21 +92,25 @@ class ChunkedPrefill final : public Prefill {
     std::int32_t chunk_;
     std::vector<LayerWeights> layers_;
     std::function<void(const PrefillStep*)> on_step_;
+    std::function<void(const std::string&)> on_warning_;
+    bool opens_cublas_late_ = false;
     bool tensor_cores_ = false;
     std::int32_t* tokens_ = nullptr;  // [max_seq_len], pinned: read in place, which saves a copy and a wait for it
     PrefillBuffers buffers_;
     void* memory_ = nullptr;
-    void* cublas_workspace_ = nullptr;
     void* unpacked_ = nullptr;  // room for the largest matrix that must be unpacked
-    std::unique_ptr<Cublas> cublas_;
+    std::unique_ptr<CublasOpening> opening_;
+    Cublas* cublas_ = nullptr;  // null: our own GEMM
     std::string gemm_name_ = kOwnGemm;
 };
 
-ChunkedPrefill::ChunkedPrefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options)
+ChunkedPrefill::ChunkedPrefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options,
+                               std::unique_ptr<CublasOpening> cublas)
     : device_(device),
       args_(args),
       chunk_(std::min(options.chunk, args.config.max_seq_len)),
-      on_step_(options.on_step) {
+      on_step_(options.on_step),
+      on_warning_(options.on_warning) {
     const device::ModelConfig& c = args.config;
     if (options.chunk < 1) throw DeviceError(fmt::format("a prefill chunk of {} tokens; at least 1", options.chunk));
 
@@ -122,8 +127,12 @@ ChunkedPrefill::ChunkedPrefill(Device& device, const device::KernelArgs& args, c
     buffers_.up = buffers_.gate + c.ffn_dim;
     buffers_.ffn_stride = 2 * c.ffn_dim;
     tokens_ = static_cast<std::int32_t*>(device.allocate_pinned(size(c.max_seq_len) * sizeof(std::int32_t)));
-    if (options.use_cublas && device.info().is_cuda) open_cublas(options.on_warning);
-    if (cublas_ == nullptr) reserve_unpacked();
+    if (options.use_cublas && device.info().is_cuda) {
+        opens_cublas_late_ = options.open_cublas_late && !cublas;
+        if (!opens_cublas_late_) open_cublas(cublas ? std::move(cublas) : begin_cublas(device));
+    } else {
+        reserve_unpacked();
+    }
 }
 
 ChunkedPrefill::~ChunkedPrefill() {
@@ -132,32 +141,30 @@ ChunkedPrefill::~ChunkedPrefill() {
     device_.release(memory_);
 }
 
-void ChunkedPrefill::open_cublas(const std::function<void(const std::string&)>& on_warning) {
-    cublas_workspace_ = device_.allocate(Cublas::kWorkspaceBytes);
+void ChunkedPrefill::open_cublas(std::unique_ptr<CublasOpening> opening) {
+    opening_ = std::move(opening);
     try {
-        cublas_ = std::make_unique<Cublas>(Cublas::candidates(VIGIL_CUBLAS_MAJOR), device_.launch_stream(),
-                                           cublas_workspace_, Cublas::kWorkspaceBytes);
+        cublas_ = &opening_->get();
         reserve_unpacked();
         warm_up();
         gemm_name_ = fmt::format("cuBLAS {}", cublas_->version());
     } catch (const CublasError& e) {
-        if (on_warning) on_warning(fmt::format("{}; prefill runs vigil's own GEMM, which is slower", e.what()));
+        if (on_warning_) on_warning_(fmt::format("{}; prefill runs vigil's own GEMM, which is slower", e.what()));
         close_cublas();
+        reserve_unpacked();  // our own GEMM has others
     }
 }
 
 void ChunkedPrefill::close_cublas() {
-    cublas_.reset();
-    for (void** memory : {&cublas_workspace_, &unpacked_}) {
-        if (*memory != nullptr) device_.release(*memory);
-        *memory = nullptr;
-    }
+    cublas_ = nullptr;
+    opening_.reset();
+    device_.release(std::exchange(unpacked_, nullptr));
 }
 
 void ChunkedPrefill::reserve_unpacked() {
     std::size_t weights = 0;
     for (const PrefillStep& step : prefill_steps(args_.config, layers_, buffers_, 0))
-        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm.w.format))
+        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm.w))
             weights = std::max(weights, size(step.gemm.w.rows) * size(step.gemm.w.cols));
     if (weights > 0) unpacked_ = device_.allocate(weights * sizeof(std::uint16_t));
 }
@@ -166,7 +173,7 @@ void ChunkedPrefill::reserve_unpacked() {
 std::vector<PrefillStep> ChunkedPrefill::steps_of(const PrefillBuffers& buffers, std::int32_t n_tokens) const {
     std::vector<PrefillStep> steps;
     for (PrefillStep& step : prefill_steps(args_.config, layers_, buffers, n_tokens)) {
-        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm.w.format)) {
+        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm.w)) {
             PrefillStep& unpack = steps.emplace_back(step);
             unpack.op = PrefillOp::kUnpack;
             unpack.halves = static_cast<std::uint16_t*>(unpacked_);
@@ -219,6 +226,7 @@ void ChunkedPrefill::check(std::span<const std::int32_t> tokens, std::int32_t fi
 void ChunkedPrefill::run(std::span<const std::int32_t> tokens, std::int32_t first, std::int32_t kv_first) {
     check(tokens, first, kv_first);
     if (tokens.empty()) return;
+    if (std::exchange(opens_cublas_late_, false)) open_cublas(begin_cublas(device_));
     std::ranges::copy(tokens, tokens_);
     const auto n = static_cast<std::int32_t>(tokens.size());
     for (std::int32_t done = 0; done < n; done += chunk_)
@@ -264,8 +272,17 @@ std::int32_t prefill_chunk(const Device& device, const device::ModelConfig& conf
     return chunk;
 }
 
+std::unique_ptr<CublasOpening> begin_cublas(Device& device) {
+    return device.info().is_cuda ? std::make_unique<CublasOpening>(device) : nullptr;
+}
+
+std::unique_ptr<Prefill> make_prefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options,
+                                      std::unique_ptr<CublasOpening> cublas) {
+    return std::make_unique<ChunkedPrefill>(device, args, options, std::move(cublas));
+}
+
 std::unique_ptr<Prefill> make_prefill(Device& device, const device::KernelArgs& args, const PrefillOptions& options) {
-    return std::make_unique<ChunkedPrefill>(device, args, options);
+    return make_prefill(device, args, options, nullptr);
 }
 
 }  // namespace vigil::host

@@ -309,7 +309,8 @@ void require_memory(const gguf::File& file, Device& device, const device::ModelC
 
 }  // namespace
 
-Model::Model(const gguf::File& file, Device& device, std::int32_t max_seq_len, const Progress& progress)
+Model::Model(const gguf::File& file, Device& device, std::int32_t max_seq_len, const Progress& progress,
+             const std::function<void()>& before_upload)
     : device_(device), config_(read_config(file, max_seq_len)) {
     std::vector<device::LayerWeights> layers(static_cast<std::size_t>(config_.n_layers));
     const std::vector<std::uint64_t> turns = rope_turns(file, config_);
@@ -325,6 +326,7 @@ Model::Model(const gguf::File& file, Device& device, std::int32_t max_seq_len, c
     allocations_.push_back(arena);
     device_bytes_ = layout.bytes();
     try {
+        if (before_upload) before_upload();
         layout.patch(arena, weights_);
         device.upload(arena + layers_offset, layers.data(), layers_bytes);
         device.upload(arena + turns_offset, turns.data(), turns_bytes);

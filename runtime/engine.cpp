@@ -25,6 +25,8 @@ namespace {
 constexpr std::int32_t kDefaultContext = 4096;
 constexpr std::int32_t kMaxParallel = 1024;
 constexpr std::chrono::milliseconds kLeaseInterval{50};
+// Of device memory, for cuBLAS with all its kernels, and for prefill's scratch.
+constexpr std::size_t kCublasRoom = std::size_t{3} << 30;
 // A GPU's host threads have cores of their own; beside the CPU device they would take the kernel's.
 constexpr std::chrono::microseconds kSpin{1000};
 
@@ -83,21 +85,25 @@ struct Engine::Impl {
         : options(the_options),
           tokenizer(load_tokenizer(file, options)),
           device(std::move(the_device)),
-          model(file, *device, cache_positions(file, options), options.on_load),
+          model(file, *device, cache_positions(file, options), options.on_load, [&] { begin_cublas(file); }),
           workspace(*device, model.config(), device->plan(model.config(), options.blocks)),
           args(make_args(model, workspace, options)),
           trace(*device, args, options.trace),
           memory(*device, args, {.job_capacity = 8, .event_capacity = 4096, .logits_rows = options.logits_rows}),
           prefill(host::make_prefill(*device, args,
                                      {.use_cublas = options.use_cublas,
+                                      .open_cublas_late = !options.prefills,
                                       .chunk = host::prefill_chunk(*device, model.config()),
-                                      .on_warning = options.on_warning})),
+                                      .on_warning = options.on_warning},
+                                     std::move(cublas))),
           gemm_name(prefill->gemm_name()) {
         device->flush_uploads();
         start();
     }
     ~Impl();
 
+    // If there is room for it beside all that is allocated after the weights: it must not make a model that fits fail.
+    void begin_cublas(const gguf::File& file);
     void start();
     // Ends all jobs and makes the kernel's state that of a fresh start, with the rings where they are.
     void recover(const std::string& error);
@@ -105,6 +111,7 @@ struct Engine::Impl {
     EngineOptions options;
     Tokenizer tokenizer;
     std::unique_ptr<host::Device> device;
+    std::unique_ptr<host::CublasOpening> cublas;  // opens beside the upload of the model, until prefill takes it
     host::Model model;
     host::Workspace workspace;
     device::KernelArgs args;
@@ -118,6 +125,15 @@ struct Engine::Impl {
     std::unique_ptr<Supervisor> supervisor;
     std::unique_ptr<Submission> submission;
 };
+
+void Engine::Impl::begin_cublas(const gguf::File& file) {
+    if (!options.use_cublas || !options.prefills || !device->info().is_cuda) return;
+    EngineOptions quiet = options;
+    quiet.on_warning = nullptr;  // what there is to say has been said
+    const device::ModelConfig config = host::read_config(file, cache_positions(file, quiet));
+    const std::size_t still_needed = host::Workspace::bytes_needed(config, device->plan(config, options.blocks));
+    if (device->info().free_bytes >= still_needed + kCublasRoom) cublas = host::begin_cublas(*device);
+}
 
 void Engine::Impl::start() {
     const bool is_cuda = device->info().is_cuda;

@@ -41,6 +41,8 @@ struct EngineOptions {
     std::int32_t ctx_size = 0;
     std::int32_t parallel = 1;  // conversations that the KV cache remembers; the least recently used goes first
     bool use_cublas = true;
+    // False: prompts are hardly ever prefilled, so cuBLAS is opened in the first one that is and not when loading.
+    bool prefills = true;
     int cpu_threads = 0;                       // 0: all cores
     int blocks = 0;                            // 0: the machine's choice
     std::optional<std::string> pre_tokenizer;  // instead of the file's tokenizer.ggml.pre

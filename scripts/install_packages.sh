@@ -10,7 +10,7 @@ build=(
     libcli11-dev nlohmann-json3-dev libfmt-dev # command line, JSON, messages
     libpcre2-dev libutf8proc-dev                          # the tokenizer's regular expressions and Unicode tables
     libcpp-httplib-dev pkg-config                         # the HTTP server
-    libreadline-dev                                       # line editing of vigil chat
+    libedit-dev                                           # line editing of vigil chat
     libboost-dev                                          # Boost.Lockfree
     doctest-dev libbenchmark-dev                          # tests and benchmarks
     python3 ca-certificates                               # the structure test; the model's download

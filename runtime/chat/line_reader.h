@@ -23,7 +23,7 @@ class LineReader {
 // Reads file descriptor `input`.
 std::unique_ptr<LineReader> make_pipe_reader(int input, Interrupts& interrupts);
 
-// GNU readline on standard input and output. Lines are remembered in `history` for the next time, the last 1,000 of
+// libedit on standard input and output. Lines are remembered in `history` for the next time, the last 1,000 of
 // them; empty: not. At most one in a program.
 std::unique_ptr<LineReader> make_terminal_reader(std::filesystem::path history, Interrupts& interrupts);
 

@@ -1,11 +1,17 @@
-// Lines from a terminal, through GNU readline. Its callback interface is used so that we do the waiting, and see
-// Ctrl-C.
+// Lines from a terminal, through libedit and its readline interface. That one's callbacks are used so that we do the
+// waiting, and see Ctrl-C.
 #include <cerrno>
+#include <clocale>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
+#include <editline/readline.h>
+#include <fcntl.h>
+#include <fstream>
+#include <optional>
 #include <poll.h>
-#include <readline/history.h>
-#include <readline/readline.h>
+#include <string_view>
+#include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
@@ -15,9 +21,9 @@
 namespace vigil::chat {
 namespace {
 
-constexpr int kRemembered = 1000;
+constexpr std::size_t kRemembered = 1000;
 
-// What readline hands over; its callback takes no argument of ours.
+// What libedit hands over; its callback takes no argument of ours.
 struct Handed {
     bool done = false;
     bool at_end = false;
@@ -34,24 +40,63 @@ void take_line(char* line) {
     rl_callback_handler_remove();
 }
 
-class TerminalReader final : public LineReader {
+// The lines of the conversations before, in a file of plain lines: libedit's own format encodes them.
+class History {
    public:
-    TerminalReader(std::filesystem::path history, Interrupts& interrupts)
-        : history_(std::move(history)), interrupts_(interrupts) {
-        rl_readline_name = "vigil";
-        rl_catch_signals = 0;
-        rl_bind_key('\t', rl_insert);  // there is nothing to complete
+    explicit History(std::filesystem::path path) : path_(std::move(path)) {
         using_history();
         stifle_history(kRemembered);
-        if (!history_.empty()) read_history(history_.c_str());  // the first time there is none
+        std::ifstream file(path_);  // the first time there is none
+        for (std::string line; std::getline(file, line);) add(line);
     }
-    ~TerminalReader() override {
+    ~History() {
         // What can't be remembered is no failure of a conversation.
-        if (history_.empty()) return;
+        if (path_.empty()) return;
         std::error_code ignored;
-        std::filesystem::create_directories(history_.parent_path(), ignored);
-        write_history(history_.c_str());
+        std::filesystem::create_directories(path_.parent_path(), ignored);
+        const int file = open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
+        if (file < 0) return;
+        std::string text;
+        for (const std::string& line : lines_) text += line + "\n";
+        for (std::string_view rest = text; !rest.empty();) {
+            const ssize_t n = write(file, rest.data(), rest.size());
+            if (n <= 0) break;
+            rest.remove_prefix(static_cast<std::size_t>(n));
+        }
+        close(file);
     }
+    History(const History&) = delete;
+    History& operator=(const History&) = delete;
+
+    void add(const std::string& line) {
+        if (line.empty()) return;
+        add_history(line.c_str());
+        lines_.push_back(line);
+        if (lines_.size() > kRemembered) lines_.pop_front();
+    }
+
+   private:
+    const std::filesystem::path path_;
+    std::deque<std::string> lines_;
+};
+
+// libedit reads characters of the locale. Text is UTF-8 here, so a locale of single bytes is none to go by.
+void choose_encoding() {
+    std::setlocale(LC_CTYPE, "");
+    if (MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+class TerminalReader final : public LineReader {
+   public:
+    TerminalReader(std::filesystem::path history, Interrupts& interrupts) : interrupts_(interrupts) {
+        choose_encoding();
+        rl_readline_name = "vigil";
+        rl_catch_signals = 0;
+        rl_initialize();
+        rl_bind_key('\t', rl_insert);  // there is nothing to complete
+        history_.emplace(std::move(history));
+    }
+    ~TerminalReader() override = default;
     TerminalReader(const TerminalReader&) = delete;
     TerminalReader& operator=(const TerminalReader&) = delete;
 
@@ -80,14 +125,14 @@ class TerminalReader final : public LineReader {
             return LineEnd::kInput;
         }
         line = std::move(handed.line);
-        if (!line.empty()) add_history(line.c_str());
+        history_->add(line);
         return LineEnd::kLine;
     }
 
     bool is_terminal() const override { return true; }
 
    private:
-    const std::filesystem::path history_;
+    std::optional<History> history_;
     Interrupts& interrupts_;
 };
 

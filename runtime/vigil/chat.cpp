@@ -30,7 +30,7 @@ struct ChatOptions {
 };
 
 // Figures step back behind the text on a terminal.
-void report(const std::string& line) {
+void report_figures(const std::string& line) {
     say(isatty(STDERR_FILENO) != 0 ? fmt::format("\x1b[2m[{}]\x1b[0m\n", line) : fmt::format("[{}]\n", line));
 }
 
@@ -58,7 +58,7 @@ int chat(const ChatOptions& o) {
                                  .stop = o.stop,
                                  .write = write_out,
                                  .note = [](const std::string& text) { say(text + "\n"); },
-                                 .report = report};
+                                 .report = report_figures};
     if (is_terminal) say(fmt::format("{}, {}. /help lists the commands.\n", options.model, engine->device_info().name));
     chat::Session session(*engine, *chat_template, *lines, interrupts, std::move(options));
     return session.run() == chat::Session::End::kInterrupt ? kInterrupted : kSuccess;

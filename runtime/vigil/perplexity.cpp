@@ -132,7 +132,9 @@ int perplexity(const PerplexityOptions& o) {
     const std::string text = read_text(o.text_file);
     std::optional<OutputFile> logits;
     if (!o.logits_file.empty()) logits.emplace(o.logits_file);
-    Engine engine = load_engine(o.model, logits ? kPiece : 0);
+    ModelOptions model = o.model;
+    model.engine.prefills = false;  // the kernel feeds all that it scores
+    Engine engine = load_engine(model, logits ? kPiece : 0);
     const std::vector<Token> tokens = engine.tokenizer().encode(text, o.encoding.encode());
     if (tokens.size() < 2)
         throw std::runtime_error(

@@ -15,14 +15,15 @@ namespace {
 constexpr const char* kCtrlC = "\x03";
 constexpr const char* kCtrlD = "\x04";
 constexpr const char* kUp = "\x1b[A";
+constexpr const char* kPrompt = "\n> ";  // where a line is drawn anew there is no line end before
 constexpr const char* kDim = "\x1b[2m[";
 
 // A conversation whose state (the history) is in a folder of its own.
 class Chat : public Terminal {
    public:
     explicit Chat(const std::vector<std::string>& more, const std::filesystem::path& state = new_path("state"))
-        : Terminal(arguments(more), {{"XDG_STATE_HOME", state.string()}, {"TERM", "xterm"}, {"INPUTRC", "/dev/null"}}) {
-        read_until("> ");
+        : Terminal(arguments(more), {{"XDG_STATE_HOME", state.string()}, {"TERM", "xterm"}, {"EDITRC", "/dev/null"}}) {
+        read_until(kPrompt);
     }
 
    private:
@@ -46,7 +47,7 @@ TEST_CASE("a typed message is answered, with the figures dim behind it, and Ctrl
     chat.type("good morning\r");
     const std::string answer = chat.read_until(kDim);
     CHECK(answer.find("good morning") != std::string::npos);  // as it was typed
-    CHECK(chat.read_until("> ").find("8 tokens") != std::string::npos);
+    CHECK(chat.read_until(kPrompt).find("8 tokens") != std::string::npos);
     chat.type(kCtrlD);
     CHECK(chat.wait() == 0);
 }
@@ -54,7 +55,13 @@ TEST_CASE("a typed message is answered, with the figures dim behind it, and Ctrl
 TEST_CASE("a line can be edited before it is sent") {
     Chat chat(kShort);
     chat.type("/hellp\x7f\x7fp\r");  // two backspaces
-    CHECK(chat.read_until("> ").find("/regen") != std::string::npos);
+    CHECK(chat.read_until(kPrompt).find("/regen") != std::string::npos);
+    chat.type(
+        "/hé\x7f"
+        "elp\r");  // one, for a letter of two bytes
+    CHECK(chat.read_until(kPrompt).find("/regen") != std::string::npos);
+    chat.type("lp\x01/he\r");  // Ctrl-A: to the line's beginning
+    CHECK(chat.read_until(kPrompt).find("/regen") != std::string::npos);
     chat.type("/exit\r");
     CHECK(chat.wait() == 0);
 }
@@ -65,7 +72,7 @@ TEST_CASE("a message of several lines shows another prompt") {
     chat.read_until(". ");
     chat.type("second\r");
     chat.read_until(kDim);
-    chat.read_until("> ");
+    chat.read_until(kPrompt);
     chat.type("/exit\r");
     CHECK(chat.wait() == 0);
 }
@@ -75,9 +82,9 @@ TEST_CASE("Ctrl-C stops an answer and leaves the conversation") {
     chat.type("on and on\r");
     chat.read_until("on and on\r\n");
     chat.type(kCtrlC);
-    CHECK(chat.read_until("> ").find("; stopped]") != std::string::npos);
+    CHECK(chat.read_until(kPrompt).find("; stopped]") != std::string::npos);
     chat.type("/stats\r");
-    CHECK(chat.read_until("> ").find("messages") != std::string::npos);
+    CHECK(chat.read_until(kPrompt).find("messages") != std::string::npos);
     chat.type("/exit\r");
     CHECK(chat.wait() == 0);
 }
@@ -88,11 +95,11 @@ TEST_CASE("Ctrl-C at the prompt drops the line, and twice in a row it leaves") {
     chat.read_until("half a line");
     chat.type(kCtrlC);
     chat.read_until("leaves.");
-    chat.read_until("> ");
+    chat.read_until(kPrompt);
     chat.type("/stats\r");  // what was dropped is not part of it, and this takes the first Ctrl-C back
-    CHECK(chat.read_until("> ").find("0 messages") != std::string::npos);
+    CHECK(chat.read_until(kPrompt).find("0 messages") != std::string::npos);
     chat.type(kCtrlC);
-    chat.read_until("> ");
+    chat.read_until(kPrompt);
     chat.type(kCtrlC);
     CHECK(chat.wait() == 130);
 }
@@ -102,7 +109,7 @@ TEST_CASE("lines are remembered for the next time, readable by their owner only"
     {
         Chat chat(kShort, state);
         chat.type("/stats\r");
-        chat.read_until("> ");
+        chat.read_until(kPrompt);
         chat.type(kCtrlD);
         CHECK(chat.wait() == 0);
     }
@@ -112,7 +119,7 @@ TEST_CASE("lines are remembered for the next time, readable by their owner only"
           std::filesystem::perms::none);
     Chat chat(kShort, state);
     chat.type(std::string(kUp) + "\r");
-    CHECK(chat.read_until("> ").find("0 messages") != std::string::npos);
+    CHECK(chat.read_until(kPrompt).find("0 messages") != std::string::npos);
     chat.type(kCtrlD);
     CHECK(chat.wait() == 0);
 }

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "tests/cli/files.h"
+#include "tests/patience.h"
 
 extern char** environ;
 
@@ -23,8 +24,6 @@ namespace vigil::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-constexpr auto kPatience = 60s;
 
 void check(int error, const char* what) {
     if (error != 0) throw std::system_error(error, std::generic_category(), what);
@@ -51,7 +50,8 @@ std::string program() {
     return from_environment != nullptr ? from_environment : VIGIL_PROGRAM;
 }
 
-Child::Child(const std::vector<std::string>& arguments, const std::string& input, const std::string& output)
+Child::Child(const std::vector<std::string>& arguments, const std::string& input, const std::string& output,
+             const std::string& executable)
     : errors_(new_path("stderr")) {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
@@ -70,7 +70,7 @@ Child::Child(const std::vector<std::string>& arguments, const std::string& input
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, errors_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
 
     std::vector<std::string> words = arguments;
-    words.insert(words.begin(), program());
+    words.insert(words.begin(), executable);
     std::vector<char*> argv;
     argv.reserve(words.size() + 1);
     for (std::string& word : words) argv.push_back(word.data());
@@ -96,7 +96,7 @@ bool Child::read_some(std::string& text) {
     if (output_ < 0) return false;
     pollfd waiting{output_, POLLIN, 0};
     if (poll(&waiting, 1, static_cast<int>(std::chrono::milliseconds(kPatience).count())) <= 0)
-        throw std::runtime_error("the program has said nothing for a minute");
+        throw std::runtime_error("the program has said nothing for very long");
     std::array<char, 1 << 16> buffer;
     const ssize_t n = ::read(output_, buffer.data(), buffer.size());
     if (n > 0) text.append(buffer.data(), static_cast<std::size_t>(n));
@@ -109,6 +109,10 @@ std::string Child::read(std::size_t least) {
     }
     out_ += text;
     return text;
+}
+
+void Child::write(std::string_view text) const {
+    check(::write(input_, text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : errno, "write");
 }
 
 void Child::close_output() {
@@ -125,7 +129,7 @@ Result Child::wait() {
     const auto give_up = std::chrono::steady_clock::now() + kPatience;
     int status = 0;
     while (waitpid(pid_, &status, WNOHANG) == 0) {
-        if (std::chrono::steady_clock::now() > give_up) throw std::runtime_error("the program did not end in a minute");
+        if (std::chrono::steady_clock::now() > give_up) throw std::runtime_error("the program did not end");
         std::this_thread::sleep_for(2ms);
     }
     pid_ = 0;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <sys/types.h>
 #include <vector>
 
@@ -18,19 +19,20 @@ struct Result {
 // The program's path: $VIGIL_BINARY, or what the build has made.
 std::string program();
 
-// A running program. Whatever takes longer than a minute is killed and thrown as std::runtime_error.
+// A running program. Whatever takes longer than kPatience is killed and thrown as std::runtime_error.
 class Child {
    public:
-    // `input`: the file that is its standard input; "-" is a pipe that stays open and empty.
+    // `input`: the file that is its standard input; "-" is a pipe that write() fills.
     // `output`: the file that its standard output goes to instead of into `out`.
     explicit Child(const std::vector<std::string>& arguments, const std::string& input = "/dev/null",
-                   const std::string& output = {});
+                   const std::string& output = {}, const std::string& executable = program());
     ~Child();
     Child(const Child&) = delete;
     Child& operator=(const Child&) = delete;
 
     // The next bytes of its standard output, at least `least` of them unless it ends before. They count in `out` too.
     std::string read(std::size_t least);
+    void write(std::string_view text) const;
     void close_output();
     void send(int signal) const;
     Result wait();
@@ -40,7 +42,7 @@ class Child {
 
     pid_t pid_ = 0;
     int output_ = -1;
-    int input_ = -1;  // the end of a pipe that is never written
+    int input_ = -1;
     std::filesystem::path errors_;
     std::string out_;
 };

@@ -13,11 +13,10 @@
 #include <unistd.h>
 
 #include "tests/cli/child.h"
+#include "tests/patience.h"
 
 namespace vigil::test {
 namespace {
-
-constexpr std::chrono::seconds kPatience{60};
 
 std::string last_of(const std::string& text) {
     constexpr std::size_t kMost = 2000;

@@ -3,18 +3,19 @@
 #include "host/cpu/block_pool.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <doctest/doctest.h>
 #include <thread>
 #include <vector>
 
 #include "host/device.h"
+#include "tests/patience.h"
 
 namespace vigil::host {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 
 // Every block adds up what all blocks wrote in the step before. Any block that runs ahead or lags changes the sum.
 void run_exchange(int n_blocks, int n_steps, int n_jobs) {
@@ -84,7 +85,7 @@ TEST_CASE("a wait ends at its deadline while a block is busy, and a second job i
     CHECK_FALSE(pool.wait(milliseconds(20)));
     CHECK_THROWS_AS(pool.start(1, [](std::int32_t, std::int32_t, void*) {}), DeviceError);
     go = true;
-    CHECK(pool.wait(seconds(10)));
+    CHECK(pool.wait(test::kPatience));
     CHECK_FALSE(pool.busy());
 }
 
@@ -101,7 +102,8 @@ TEST_CASE("stopping gives up on a block that never returns") {
     }
     CHECK_FALSE(*left);
     *go = true;
-    for (int i = 0; i < 1000 && !*left; ++i) std::this_thread::sleep_for(milliseconds(1));
+    const auto give_up = std::chrono::steady_clock::now() + test::kPatience;
+    while (!*left && std::chrono::steady_clock::now() < give_up) std::this_thread::sleep_for(milliseconds(1));
     CHECK(*left);
 }
 

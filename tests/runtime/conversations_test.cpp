@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <random>
 
+#include "tests/patience.h"
 #include "tests/reference/test_device.h"
 #include "tests/runtime/engine_fixture.h"
 
@@ -15,11 +16,7 @@ namespace {
 
 using Tokens = std::vector<Token>;
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr int kInterleavings = 100;  // instrumented code is many times slower
-#else
-constexpr int kInterleavings = 1000;
-#endif
+constexpr int kInterleavings = kInstrumented ? 100 : 1000;
 
 EngineOptions conversations(int parallel, int positions_each) {
     EngineOptions with = options();

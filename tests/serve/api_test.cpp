@@ -226,7 +226,7 @@ TEST_CASE("text becomes tokens and comes back") {
 TEST_CASE("models, health and metrics can be asked for") {
     const Json models = server().get("/v1/models").json();
     CHECK(models.at("data").at(0).at("id") == "tiny");
-    CHECK(models["data"][0].at("context_length") == 2048);
+    CHECK(models["data"][0].at("context_length") == kContext);
     CHECK(server().get("/health").json() == Json{{"status", "ok"}});
     const double before = server().metric("vigil_generated_tokens_total");
     server().complete("in the end", with_seed(1, 10));

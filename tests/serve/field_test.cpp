@@ -10,8 +10,11 @@ using namespace vigil::test;
 
 namespace {
 
+// One of the requests generates until the context is full.
+constexpr int kSmallContext = 256;
+
 TestServer& server() {
-    static TestServer the_server;
+    static TestServer the_server([](auto&) {}, kSmallContext);
     return the_server;
 }
 
@@ -164,7 +167,7 @@ TEST_CASE("values at their limits are taken") {
 }
 
 TEST_CASE("a prompt that the context does not hold has a code of its own") {
-    const std::string words(5000, 'z');
+    const std::string words(20 * kSmallContext, 'z');
     for (const Reply& reply : {server().complete(words), server().chat(words)}) {
         CHECK(reply.status == 400);
         CHECK(reply.error_code() == "context_length_exceeded");

@@ -18,7 +18,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-constexpr auto kPatience = 30s;
 constexpr int kSmallBuffer = 4096;
 
 std::string lower(std::string text) {

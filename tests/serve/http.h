@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/patience.h"
+
 namespace vigil::test {
 
 using Json = nlohmann::ordered_json;
@@ -24,7 +26,7 @@ struct Reply {
     std::string error_code() const;
 };
 
-// A connection to 127.0.0.1:`port`. Every wait ends after half a minute.
+// A connection to 127.0.0.1:`port`. Every wait ends after kPatience, if not said otherwise.
 class Socket {
    public:
     explicit Socket(int port);
@@ -35,9 +37,9 @@ class Socket {
     // False if the server has closed.
     bool send(std::string_view bytes);
     // What comes within `time`; empty if nothing does or the server has closed.
-    std::string read_some(std::chrono::milliseconds time = std::chrono::seconds(30));
+    std::string read_some(std::chrono::milliseconds time = kPatience);
     // Until the server closes; nothing if it does not within `time`.
-    std::optional<std::string> read_to_end(std::chrono::milliseconds time = std::chrono::seconds(30));
+    std::optional<std::string> read_to_end(std::chrono::milliseconds time = kPatience);
     // One reply; the next begins where it ends.
     Reply read_reply();
     // Until `text` has come; false if it does not.

@@ -15,8 +15,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::string streaming_request(int max_tokens = 1900) {
-    const Json body = {{"prompt", "in the end"}, {"stream", true}, {"ignore_eos", true}, {"max_tokens", max_tokens}};
+std::string streaming_request() {
+    Json body = long_answer();
+    body["prompt"] = "in the end";
+    body["stream"] = true;
     return post_text("/v1/completions", body.dump());
 }
 
@@ -30,18 +32,15 @@ TEST_CASE("a head or a body that drips is cut off in time, and told so") {
     for (const std::string& begin :
          {std::string("GET /health HTTP/1.1\r\nX: "),
           std::string("POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-                      "Content-Length: 1000\r\n\r\n")}) {
+                      "Content-Length: 1000000\r\n\r\n")}) {
         CAPTURE(begin);
-        const auto started = Clock::now();
         Socket socket(server.port());
         socket.send(begin);
-        // Each byte is in time for a limit on single reads.
-        std::thread drip([&] {
-            while (Clock::now() - started < 2s && socket.send("a")) std::this_thread::sleep_for(20ms);
+        // Each byte is in time for a limit on single reads, and the last one hours away.
+        const std::jthread drip([&](const std::stop_token& end) {
+            while (!end.stop_requested() && socket.send("a")) std::this_thread::sleep_for(20ms);
         });
         const Reply reply = socket.read_reply();
-        CHECK(Clock::now() - started < 1500ms);
-        drip.join();
         CHECK(reply.status == 408);
         CHECK_FALSE(reply.error_message().empty());
     }
@@ -50,22 +49,22 @@ TEST_CASE("a head or a body that drips is cut off in time, and told so") {
 TEST_CASE("empty lines without end are cut off in time") {
     TestServer server([](auto& options) { options.limits.head = 300ms; });
     Socket socket(server.port());
-    const auto started = Clock::now();
-    std::thread drip([&] {
-        while (Clock::now() - started < 2s && socket.send("\r\n")) std::this_thread::sleep_for(20ms);
+    const std::jthread drip([&](const std::stop_token& end) {
+        while (!end.stop_requested() && socket.send("\r\n")) std::this_thread::sleep_for(20ms);
     });
-    CHECK(socket.read_to_end(1500ms).has_value());
-    drip.join();
+    CHECK(socket.read_to_end().has_value());
 }
 
 TEST_CASE("an idle connection is closed without a word") {
     TestServer server([](auto& options) { options.limits.idle = 200ms; });
+    constexpr auto kLess = 10s;  // than what is usual
+    static_assert(kLess < vigil::serve::Limits{}.idle);
     Socket socket(server.port());
-    CHECK(socket.read_to_end(2s) == "");
+    CHECK(socket.read_to_end(kLess) == "");
     Socket second(server.port());
     second.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
     CHECK(second.read_reply().status == 200);
-    CHECK(second.read_to_end(2s) == "");
+    CHECK(second.read_to_end(kLess) == "");
 }
 
 TEST_CASE("a reader that takes nothing is dropped, and holds up nobody meanwhile") {
@@ -80,9 +79,7 @@ TEST_CASE("a reader that takes nothing is dropped, and holds up nobody meanwhile
         deaf.back().shrink_receive_buffer();
         deaf.back().send(streaming_request());
     }
-    const auto started = Clock::now();
     CHECK(server.complete("a", {{"max_tokens", 3}}).status == 200);
-    CHECK(Clock::now() - started < 20s);
     CHECK(server.await_metric("vigil_requests_running", 0));
     // One is the metric's own.
     CHECK(server.await_metric("vigil_connections", 1));
@@ -97,7 +94,7 @@ TEST_CASE("an answer that its reader leaves behind is cut off at a size") {
     deaf.shrink_receive_buffer();
     deaf.send(streaming_request());
     CHECK(server.await_metric("vigil_clients_gone_total", 1));
-    CHECK(server.metric("vigil_generated_tokens_total") < 1900);
+    CHECK(server.metric("vigil_generated_tokens_total") < kLongAnswer / 2);
 }
 
 TEST_CASE("a body at the limit is taken, one above it is not, whatever the headers say") {
@@ -129,10 +126,8 @@ TEST_CASE("connections above the limit are told so") {
     CHECK(reply.status == 503);
     CHECK(reply.error_code() == "too_many_connections");
     open.clear();
-    for (int i = 0; i < 300; ++i) {
-        if (server.get("/health").status == 200) break;
-        std::this_thread::sleep_for(10ms);
-    }
+    const auto give_up = Clock::now() + kPatience;
+    while (server.get("/health").status != 200 && Clock::now() < give_up) std::this_thread::sleep_for(10ms);
     CHECK(server.get("/health").status == 200);
 }
 
@@ -141,7 +136,7 @@ TEST_CASE("a generation that takes too long ends there") {
     const Reply reply = server.complete("a", long_answer());
     REQUIRE(reply.status == 200);
     CHECK(reply.json()["choices"][0]["finish_reason"] == "length");
-    CHECK(reply.json()["usage"]["completion_tokens"] < 2000);
+    CHECK(reply.json()["usage"]["completion_tokens"] < kLongAnswer);
 }
 
 TEST_CASE("without the key nothing but the page and the health is given") {

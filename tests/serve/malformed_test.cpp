@@ -17,7 +17,7 @@ namespace {
 TestServer& server() {
     static TestServer the_server([](auto& options) {
         options.limits.head = std::chrono::milliseconds(300);
-        options.limits.body = std::chrono::seconds(3);
+        options.limits.body = std::chrono::seconds(3 * kSlowdown);
     });
     return the_server;
 }

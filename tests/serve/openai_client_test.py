@@ -65,6 +65,27 @@ class OpenAIClient(unittest.TestCase):
             self.assertEqual(streamed, ours)
         self.assertNotEqual(self.complete(seed=2).choices[0].text, self.complete(seed=1).choices[0].text)
 
+    def test_the_same_seed_gives_the_same_text_through_chat_serve_and_run(self):
+        # What the model's own template makes of the question.
+        prompt = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+                  f"<|im_start|>user\n{QUESTION[0]['content']}<|im_end|>\n<|im_start|>assistant\n")
+        texts = set()
+        for seed in (3, 77):
+            flags = ["-n", "24", "--seed", str(seed), "--device", "cpu"]
+            served = self.chat(seed=seed)
+            chat = subprocess.run([BINARY, "chat", model(), *flags], input=QUESTION[0]["content"] + "\n",
+                                  capture_output=True, text=True, check=True)
+            run = subprocess.run([BINARY, "run", model(), "-p", prompt, "--json", *flags],
+                                 capture_output=True, text=True, check=True)
+            lines = [json.loads(line) for line in run.stdout.splitlines()]
+            text = "".join(line["text"] for line in lines if "text" in line)
+            self.assertTrue(text.strip())
+            self.assertEqual(served.choices[0].message.content, text)
+            self.assertEqual(chat.stdout, text + "\n")
+            self.assertEqual(lines[-1]["summary"]["prompt_tokens"], served.usage.prompt_tokens)
+            texts.add(text)
+        self.assertEqual(len(texts), 2)
+
     def test_log_probabilities(self):
         answer = self.chat(logprobs=True, top_logprobs=4, max_tokens=8, temperature=0)
         content = answer.choices[0].logprobs.content
@@ -96,7 +117,7 @@ class OpenAIClient(unittest.TestCase):
         stream.close()
         begun = time.monotonic()
         self.chat(max_tokens=1)
-        self.assertLess(time.monotonic() - begun, 5)
+        self.assertLess(time.monotonic() - begun, 15)  # all 900 take longer
         self.assertLess(self.metric("vigil_generated_tokens_total") - before, 200)
 
     def test_a_second_turn_prefills_only_what_is_new(self):

@@ -12,11 +12,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Engine load_engine() {
+Engine load_engine(std::int32_t context) {
     EngineOptions options;
     options.device = "cpu";
     options.cpu_threads = 1;
-    options.ctx_size = 2048;
+    options.ctx_size = context;
     return Engine::load(tiny_model(), options);
 }
 
@@ -30,8 +30,8 @@ serve::ServerOptions changed(const std::function<void(serve::ServerOptions&)>& c
 
 }  // namespace
 
-TestServer::TestServer(const std::function<void(serve::ServerOptions&)>& change)
-    : engine_(load_engine()),
+TestServer::TestServer(const std::function<void(serve::ServerOptions&)>& change, std::int32_t context)
+    : engine_(load_engine(context)),
       chat_(ChatTemplate::from_gguf(gguf::File::open(tiny_model()), "chatml")),
       server_(engine_, &chat_, changed(change)) {}
 
@@ -55,10 +55,9 @@ double TestServer::metric(const std::string& name) {
 }
 
 bool TestServer::await_metric(const std::string& name, double value) {
-    for (int i = 0; i < 3000; ++i) {
+    using Clock = std::chrono::steady_clock;
+    for (const auto give_up = Clock::now() + kPatience; Clock::now() < give_up; std::this_thread::sleep_for(10ms))
         if (metric(name) == value) return true;
-        std::this_thread::sleep_for(10ms);
-    }
     return false;
 }
 

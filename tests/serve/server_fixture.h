@@ -1,6 +1,7 @@
 // A server on a free port, with the synthetic model behind it on the CPU device.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 
 #include "runtime/serve/server.h"
@@ -8,9 +9,14 @@
 
 namespace vigil::test {
 
+// Room for answers that no test waits for the end of.
+constexpr std::int32_t kContext = 16384;
+
 class TestServer {
    public:
-    explicit TestServer(const std::function<void(serve::ServerOptions&)>& change = [](serve::ServerOptions&) {});
+    explicit TestServer(
+        const std::function<void(serve::ServerOptions&)>& change = [](serve::ServerOptions&) {},
+        std::int32_t context = kContext);
 
     int port() const { return server_.port(); }
     serve::Server& server() { return server_; }
@@ -24,7 +30,7 @@ class TestServer {
 
     // The value of a metric without labels.
     double metric(const std::string& name);
-    // Waits until a metric has a value; false after half a minute.
+    // Waits until a metric has a value; false if it does not within kPatience.
     bool await_metric(const std::string& name, double value);
 
    private:
@@ -33,9 +39,10 @@ class TestServer {
     serve::Server server_;
 };
 
-// Long enough that a test can do something meanwhile: the context is 2048 tokens.
+// Long enough that a test can do something meanwhile, whatever the machine does beside.
+constexpr int kLongAnswer = kContext - 100;
 inline Json long_answer() {
-    return {{"max_tokens", 2000}, {"ignore_eos", true}};
+    return {{"max_tokens", kLongAnswer}, {"ignore_eos", true}};
 }
 
 }  // namespace vigil::test

@@ -2,10 +2,12 @@
 #include <chrono>
 #include <csignal>
 #include <doctest/doctest.h>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "runtime/serve/limits.h"
 #include "tests/cli/child.h"
 #include "tests/cli/files.h"
 #include "tests/serve/http.h"
@@ -22,8 +24,8 @@ class Serving {
    public:
     explicit Serving(std::vector<std::string> more = {})
         : child_([&] {
-              std::vector<std::string> words = {"serve", tiny_model(), "--port",          "0",
-                                                "-t",    "1",          "--chat-template", "chatml"};
+              std::vector<std::string> words = {"serve", tiny_model(),      "--port", "0",  "-t",
+                                                "1",     "--chat-template", "chatml", "-c", "100000"};
               words.insert(words.end(), more.begin(), more.end());
               return on_device(words);
           }()) {
@@ -45,16 +47,29 @@ class Serving {
     int port_ = 0;
 };
 
+// More than any test waits for.
 std::string long_stream() {
     return post_text("/v1/completions",
-                     R"({"prompt": "in the end", "stream": true, "max_tokens": 4000, "ignore_eos": true})");
+                     R"({"prompt": "in the end", "stream": true, "max_tokens": 90000, "ignore_eos": true})");
 }
 
 // Waits until the server has read so many requests that are not answered yet, behind the one that is.
 bool await_waiting(int port, int n) {
     const std::string wanted = "\nvigil_requests_waiting " + std::to_string(n) + "\n";
-    for (const auto give_up = Clock::now() + 30s; Clock::now() < give_up; std::this_thread::sleep_for(10ms))
+    for (const auto give_up = Clock::now() + kPatience; Clock::now() < give_up; std::this_thread::sleep_for(10ms))
         if (get(port, "/metrics").body.find(wanted) != std::string::npos) return true;
+    return false;
+}
+
+// Waits until no new connection is taken.
+bool await_refusal(int port) {
+    for (const auto give_up = Clock::now() + kPatience; Clock::now() < give_up; std::this_thread::sleep_for(10ms)) {
+        try {
+            const Socket attempt(port);
+        } catch (const std::runtime_error&) {
+            return true;
+        }
+    }
     return false;
 }
 
@@ -71,9 +86,9 @@ TEST_CASE("SIGTERM and Ctrl-C end an idle server at once with exit code 0") {
         serving.child().send(signal);
         const Result result = serving.child().wait();
         CHECK(result.exit_code == 0);
-        CHECK(Clock::now() - started < 5s);
+        CHECK(Clock::now() - started < vigil::serve::Limits{}.idle);
         CHECK(result.err.find("GET /health 200") != std::string::npos);
-        CHECK(idle.read_to_end(1s) == "");
+        CHECK(idle.read_to_end() == "");
     }
 }
 
@@ -99,18 +114,15 @@ TEST_CASE("SIGTERM under load cancels what is left when its time is over, and sa
     }
     // What the server has not read when the signal comes it may leave without an answer.
     REQUIRE(await_waiting(serving.port(), 11));
-    const auto started = Clock::now();
     serving.child().send(SIGTERM);
     int told = 0;
     for (Socket& client : clients) {
         const auto all = client.read_to_end();
         REQUIRE(all);
-        if (all->find("shutting down") != std::string::npos || all->find("\"finish_reason\":\"") != std::string::npos)
-            ++told;
+        told += all->find("shutting down") != std::string::npos ? 1 : 0;
     }
     CHECK(told == 12);
     CHECK(serving.child().wait().exit_code == 0);
-    CHECK(Clock::now() - started < 15s);
 }
 
 TEST_CASE("a second signal cuts the drain short") {
@@ -120,10 +132,10 @@ TEST_CASE("a second signal cuts the drain short") {
     REQUIRE(client.read_until("data: "));
     const auto started = Clock::now();
     serving.child().send(SIGTERM);
-    std::this_thread::sleep_for(100ms);
+    REQUIRE(await_refusal(serving.port()));  // two signals at once would be one
     serving.child().send(SIGTERM);
     CHECK(serving.child().wait().exit_code == 0);
-    CHECK(Clock::now() - started < 30s);
+    CHECK(Clock::now() - started < kPatience);
 }
 
 TEST_CASE("a port that is taken is a failure that names it") {

@@ -113,7 +113,6 @@ TEST_CASE("past its bound the queue answers 429 and when to come back") {
 
 TEST_CASE("a client that goes frees the kernel: streamed, not streamed, waiting, killed") {
     TestServer server;
-    const auto started = Clock::now();
     const double before = server.metric("vigil_generated_tokens_total");
     double gone = 0;
     for (const bool stream : {true, false}) {
@@ -135,18 +134,18 @@ TEST_CASE("a client that goes frees the kernel: streamed, not streamed, waiting,
         }
     }
     CHECK(server.complete("a", {{"max_tokens", 2}}).status == 200);
-    // Eight answers of 2,000 tokens were asked for.
-    CHECK(server.metric("vigil_generated_tokens_total") - before < 8000);
-    CHECK(Clock::now() - started < 60s);
+    // Eight long answers were asked for, of which four began.
+    CHECK(server.metric("vigil_generated_tokens_total") - before < kLongAnswer);
 }
 
 TEST_CASE("a request of many prompts lets others have their turn in between") {
     TestServer server;
     const Json prompts = Json::array({"one", "two", "three", "four", "five", "six"});
+    constexpr int kTokens = kInstrumented ? 300 : 600;  // so many that the small request comes before the last prompt
     Socket greedy(server.port());
     greedy.send(
         post_text("/v1/completions",
-                  Json{{"prompt", prompts}, {"max_tokens", 300}, {"ignore_eos", true}, {"stream", true}}.dump()));
+                  Json{{"prompt", prompts}, {"max_tokens", kTokens}, {"ignore_eos", true}, {"stream", true}}.dump()));
     REQUIRE(greedy.read_until("\"index\":0"));
     CHECK(server.complete("a", {{"max_tokens", 1}}).status == 200);
     // The small request came second and was not last.

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/patience.h"
 #include "tests/phases/test_model.h"
 #include "tests/reference/harness.h"
 #include "tests/soak/child.h"
@@ -28,10 +29,10 @@ using vigil::soak::Child;
 using vigil::soak::finish;
 using vigil::soak::program_beside_this;
 using vigil::soak::submit;
+using vigil::test::kPatience;
 using Clock = std::chrono::steady_clock;
 
-constexpr double kMostSeconds = 3.0;
-constexpr auto kPatience = 60s;  // for a machine with much else to do
+constexpr double kMostSeconds = 3.0 * vigil::test::kSlowdown;
 constexpr int kTokens = 200;
 const std::vector<std::int32_t> kPrompt{5, 17, 301, 42};
 
