@@ -27,8 +27,13 @@ struct SharedNeed {
     std::int32_t wanted;
 };
 SharedNeed shared_need(const ModelConfig& config, std::int32_t n_warps);
-// Of a block's shared memory, the bytes that phases can keep their inputs in.
-std::int32_t area_bytes(const GridPlan& plan);
+// Of a block's shared memory, the bytes beside the phases' area: what a plan without a stream adds to area_bytes.
+std::int32_t scratch_bytes();
+// What the phases' area must hold on a GPU beside their inputs.
+std::int32_t phase_area_bytes(const ModelConfig& config);
+// Completes a plan whose n_blocks is set for a model in tiles, with at most `shared_bytes` per block: the phases' area,
+// the stream, shared_bytes. False, and the plan unchanged, if it does not fit.
+bool plan_stream(const ModelConfig& config, std::int32_t shared_bytes, GridPlan& plan);
 // The most blocks that can work on a model: each must own a row of every vector that all blocks read (see
 // seams/machine.cuh).
 std::int32_t max_blocks(const ModelConfig& config);
@@ -70,6 +75,8 @@ int launch_step(const KernelArgs& args, std::int32_t step, void* stream);
 int max_blocks_per_sm(const GridPlan& plan, std::int32_t* blocks);
 // Loads the module and raises the shared-memory limit, so that no later launch does either.
 int prepare(const GridPlan& plan);
+// Whether this build has the Hopper path, which plans with a stream ask for.
+bool has_stream();
 
 }  // namespace cuda
 

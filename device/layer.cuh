@@ -33,6 +33,7 @@ VIGIL_DEVICE void decode_layer(M& m, const KernelArgs& a, int layer, const Token
 template <class M>
 VIGIL_DEVICE void decode_layers(M& m, const KernelArgs& a, const TokenContext& t) {
     m.trace_token(a, t);
+    begin_token(m, a, t);
     prepare_rope(m, a, t.position);
     prepare_attention(m, a, t.position);
     load_layer(m, a, 0);

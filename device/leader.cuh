@@ -341,7 +341,8 @@ VIGIL_DEVICE Onward finish_token(M& m, const KernelArgs& a, const TokenContext& 
         *onward = static_cast<std::uint32_t>(where);
         tell<Team>(a, s, outcome, choice, alternatives);
     }
-    // Not by a look at the state: once told, the host may make the leader leave before the block's last warp has looked.
+    // Not by a look at the state: once told, the host may make the leader leave before the block's last warp has
+    // looked.
     m.team.sync();
     const auto where = static_cast<Onward>(*onward);
     m.team.sync();

@@ -47,6 +47,17 @@ VIGIL_HD constexpr std::int32_t row_bytes(TensorFormat f, std::int32_t cols) {
     return (cols >> (static_cast<std::uint32_t>(f) >> 8 & 0xff)) * block_bytes(f);
 }
 
+// How a matrix is cut for the Hopper path; device/sm90/tiles.h says what the parts are and has `shape()`, which fills
+// it.
+struct TileShape {
+    std::int32_t chunk_cols = 0;  // 0: the matrix is not in tiles
+    std::int32_t chunks_per_tile = 0;
+    std::int32_t chunk_bytes = 0;
+    std::int32_t chunks_per_stage = 0;       // of the stream
+    std::uint32_t per_tile_reciprocal = 0;   // i / chunks_per_tile is the upper word of i times this; 0: by one
+    std::uint32_t per_stage_reciprocal = 0;  // likewise by chunks_per_stage
+};
+
 // A matrix [rows, cols]; y = W x has rows outputs. A row is whole blocks and rows follow each other without gaps, as in
 // the file: only the first one is known to begin on a 16-byte boundary. cols is a multiple of 8. The memory goes on to
 // a multiple of 16 bytes, since the word that ends a block is read whole.
@@ -55,6 +66,7 @@ struct Tensor {
     TensorFormat format = TensorFormat::kF16;
     std::int32_t rows = 0;
     std::int32_t cols = 0;
+    TileShape tiles = {};  // empty: rows
 };
 
 VIGIL_HD constexpr bool has_blocks(TensorFormat f) {
@@ -68,6 +80,16 @@ VIGIL_HD std::size_t matrix_bytes(const Tensor& t) {
 enum class RopeKind : std::uint32_t {
     kInterleaved = 0,  // rotates (x[2i], x[2i+1]): llama
     kHalves = 1,       // rotates (x[i], x[i + rotary_dim/2]): qwen2, qwen3
+};
+
+// What a model asks of the Hopper path: for each vector the set of tiles::InputKind (device/sm90/tiles.h) that the
+// matrices want it as, and what the stream should look like.
+struct StreamNeeds {
+    std::uint32_t dim = 0;              // of qkv, gate, up and the output matrix
+    std::uint32_t heads = 0;            // of the output projection
+    std::uint32_t ffn = 0;              // of the down projection
+    std::int32_t stage_bytes = 0;       // the largest stage of any matrix
+    std::int32_t copies_in_flight = 0;  // see StreamPlan
 };
 
 struct ModelConfig {
@@ -84,6 +106,7 @@ struct ModelConfig {
     float rope_scale = 1.0f;  // multiplies cos and sin (YaRN's attention factor)
     float norm_eps = 1e-5f;
     float attention_scale = 0.0f;  // 1/sqrt(head_dim)
+    StreamNeeds stream;            // all 0 where weights are kept in rows
 };
 
 constexpr std::int32_t kMaxHeadDim = 256;
@@ -172,12 +195,22 @@ struct DecodeState {
     std::uint32_t events_consumed = 0;  // last seen
 };
 
+// The Hopper path's weight stream; without it n_stages is 0.
+struct StreamPlan {
+    std::int32_t n_stages = 0;
+    std::int32_t stage_bytes = 0;
+    std::int32_t copies_in_flight = 0;  // stages on their way at once
+    std::int32_t n_runs = 0;            // entries of the list that a block makes of its share (device/sm90/stream.cuh)
+};
+
 // How a model is laid over a machine.
 struct GridPlan {
     std::int32_t n_blocks = 1;
     std::int32_t n_threads = 1;      // per block
     std::int32_t max_kv_splits = 1;  // parts the KV length is cut into; fixes the order of addition
     std::int32_t shared_bytes = 0;   // per block
+    std::int32_t area_bytes = 0;     // of these, what the phases keep their inputs and notes in
+    StreamPlan stream;
 };
 
 // Synchronisation words in device memory, each on a line of its own. Zeroed before the first launch of a

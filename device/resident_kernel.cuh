@@ -26,6 +26,7 @@ VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
     }
     prepare_shares(m, a);
     m.team.sync();
+    open_stream(m, a);
 
     // Nobody starts before all blocks are there: co-residency is what every later wait relies on.
     m.arrive();

@@ -29,6 +29,7 @@ template <class M>
 VIGIL_DEVICE void run_phase(M& m, const KernelArgs& a, ring::Phase phase, int layer) {
     if (m.team.thread() == 0) {
         m.scratch()->failed = 0;
+        m.scratch()->patience = {};  // nobody waits for others
         m.scratch()->timeline = {};
     }
     prepare_shares(m, a);
@@ -50,6 +51,7 @@ VIGIL_DEVICE void run_phase(M& m, const KernelArgs& a, ring::Phase phase, int la
     if (layer >= 0) load_layer(m, a, layer);
     m.team.sync();
     const LayerWeights& w = layer_weights(m, layer);
+    open_stream(m, a, phase, w);
     switch (phase) {
         case ring::Phase::kEmbed:
             embed(m, a, t);

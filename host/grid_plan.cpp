@@ -17,6 +17,18 @@ std::int32_t preferred_blocks(const device::ModelConfig& config, const GpuLimits
     return std::min(limits.multiprocessors, device::max_blocks(config));
 }
 
+void require_multiprocessors(const GpuLimits& limits, std::int32_t n_blocks) {
+    if (n_blocks < 0 || n_blocks > limits.multiprocessors)
+        throw DeviceError(
+            fmt::format("{} blocks asked for, but the GPU has {} multiprocessors and holds one block on each", n_blocks,
+                        limits.multiprocessors));
+}
+
+// Rounded down: one part more than there are blocks would make one block work twice while the others wait.
+std::int32_t kv_splits(const device::ModelConfig& config, std::int32_t n_blocks) {
+    return std::clamp(n_blocks / config.n_kv_heads, std::int32_t{1}, device::kMaxKvSplits);
+}
+
 void require_rows_for(const device::ModelConfig& config, std::int32_t n_blocks) {
     if (n_blocks > device::max_blocks(config))
         throw DeviceError(
@@ -29,10 +41,7 @@ void require_rows_for(const device::ModelConfig& config, std::int32_t n_blocks) 
 
 device::GridPlan plan_gpu(const device::ModelConfig& config, const device::SharedNeed& need, const GpuLimits& limits,
                           std::int32_t n_blocks) {
-    if (n_blocks < 0 || n_blocks > limits.multiprocessors)
-        throw DeviceError(
-            fmt::format("{} blocks asked for, but the GPU has {} multiprocessors and holds one block on each", n_blocks,
-                        limits.multiprocessors));
+    require_multiprocessors(limits, n_blocks);
     require_rows_for(config, n_blocks);
     if (need.minimum > limits.shared_bytes_per_block)
         throw DeviceError(fmt::format(
@@ -42,9 +51,22 @@ device::GridPlan plan_gpu(const device::ModelConfig& config, const device::Share
     device::GridPlan plan;
     plan.n_blocks = n_blocks > 0 ? n_blocks : preferred_blocks(config, limits);
     plan.n_threads = limits.n_threads;
-    // Rounded down: one part more than there are blocks would make one block work twice while the others wait.
-    plan.max_kv_splits = std::clamp(plan.n_blocks / config.n_kv_heads, std::int32_t{1}, device::kMaxKvSplits);
+    plan.max_kv_splits = kv_splits(config, plan.n_blocks);
     plan.shared_bytes = std::clamp(need.wanted, need.minimum, limits.shared_bytes_per_block);
+    plan.area_bytes = plan.shared_bytes - device::scratch_bytes();
+    return plan;
+}
+
+device::GridPlan plan_gpu_stream(const device::ModelConfig& config, const GpuLimits& limits, std::int32_t n_blocks) {
+    require_multiprocessors(limits, n_blocks);
+    device::GridPlan plan;
+    plan.n_blocks = n_blocks > 0 ? n_blocks : limits.multiprocessors;
+    plan.n_threads = limits.n_threads;
+    plan.max_kv_splits = kv_splits(config, plan.n_blocks);
+    if (!device::plan_stream(config, limits.shared_bytes_per_block, plan))
+        throw DeviceError(
+            fmt::format("the model's vectors leave too little of {} bytes of shared memory for the weight stream",
+                        limits.shared_bytes_per_block));
     return plan;
 }
 
@@ -59,6 +81,7 @@ device::GridPlan plan_cpu(const device::ModelConfig& config, const device::Share
     plan.n_threads = 1;
     plan.max_kv_splits = kCpuKvSplits;
     plan.shared_bytes = std::max(need.wanted, need.minimum);
+    plan.area_bytes = plan.shared_bytes - device::scratch_bytes();
     return plan;
 }
 

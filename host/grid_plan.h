@@ -21,6 +21,10 @@ struct GpuLimits {
 device::GridPlan plan_gpu(const device::ModelConfig& config, const device::SharedNeed& need, const GpuLimits& limits,
                           std::int32_t n_blocks);
 
+// The same for a model in tiles on a GPU with the Hopper path. Throws DeviceError if the model's vectors leave too
+// little shared memory for the weight stream.
+device::GridPlan plan_gpu_stream(const device::ModelConfig& config, const GpuLimits& limits, std::int32_t n_blocks);
+
 // One block per worker thread (`n_blocks` 0), or as many as asked for. The splits of the KV length depend on neither,
 // so that the bits do not either.
 device::GridPlan plan_cpu(const device::ModelConfig& config, const device::SharedNeed& need, std::int32_t n_threads,

@@ -76,10 +76,11 @@ class ChunkedPrefill final : public Prefill {
     void warm_up();
     std::vector<PrefillStep> steps_of(const PrefillBuffers& buffers, std::int32_t n_tokens) const;
     // Whether the GEMM in use takes this matrix only once it is unpacked to FP16: cuBLAS takes no other format, our own
-    // on tensor cores none of blocks. The portable ones unpack what they need on the way.
+    // on tensor cores none of blocks, and neither takes tiles. The portable ones unpack what they need on the way.
     bool must_unpack(const device::Tensor& w) const {
-        if (cublas_ != nullptr) return w.format != TensorFormat::kF16;
-        return tensor_cores_ && device::has_blocks(w.format);
+        const bool in_tiles = w.tiles.chunk_cols != 0;
+        if (cublas_ != nullptr) return in_tiles || w.format != TensorFormat::kF16;
+        return tensor_cores_ && (in_tiles || device::has_blocks(w.format));
     }
     // Makes room for the largest matrix that must be unpacked, if there is any.
     void reserve_unpacked();
@@ -178,6 +179,7 @@ std::vector<PrefillStep> ChunkedPrefill::steps_of(const PrefillBuffers& buffers,
             unpack.op = PrefillOp::kUnpack;
             unpack.halves = static_cast<std::uint16_t*>(unpacked_);
             step.gemm.w.data = unpacked_;
+            step.gemm.w.tiles = {};
             step.gemm.w.format = TensorFormat::kF16;
         }
         steps.push_back(step);

@@ -14,6 +14,9 @@
 #include "host/gguf/dequantize.h"
 #include "host/gguf/finite.h"
 #include "host/model.h"
+#include "host/stream_needs.h"
+#include "host/tensor_format.h"
+#include "host/tiles.h"
 #include "host/workspace.h"
 
 namespace vigil::host {
@@ -26,45 +29,6 @@ constexpr std::size_t kPieceWeights = 1 << 20;  // checked and copied at a time;
 constexpr unsigned kMaxThreads = 8;             // more do not check faster than the device takes it
 constexpr std::size_t kMiB = 1 << 20;
 
-// The device's name for a file's type: the blocks are the same.
-TensorFormat format_of(gguf::TensorType type) {
-    switch (type) {
-        case gguf::TensorType::F32:
-            return TensorFormat::kF32;
-        case gguf::TensorType::F16:
-            return TensorFormat::kF16;
-        case gguf::TensorType::BF16:
-            return TensorFormat::kBF16;
-        case gguf::TensorType::Q8_0:
-            return TensorFormat::kQ8_0;
-        case gguf::TensorType::Q4_0:
-            return TensorFormat::kQ4_0;
-        case gguf::TensorType::Q4_1:
-            return TensorFormat::kQ4_1;
-        case gguf::TensorType::Q5_0:
-            return TensorFormat::kQ5_0;
-        case gguf::TensorType::Q5_1:
-            return TensorFormat::kQ5_1;
-        case gguf::TensorType::Q2_K:
-            return TensorFormat::kQ2_K;
-        case gguf::TensorType::Q3_K:
-            return TensorFormat::kQ3_K;
-        case gguf::TensorType::Q4_K:
-            return TensorFormat::kQ4_K;
-        case gguf::TensorType::Q5_K:
-            return TensorFormat::kQ5_K;
-        case gguf::TensorType::Q6_K:
-            return TensorFormat::kQ6_K;
-        case gguf::TensorType::IQ4_NL:
-            return TensorFormat::kIQ4_NL;
-        case gguf::TensorType::IQ4_XS:
-            return TensorFormat::kIQ4_XS;
-        case gguf::TensorType::MXFP4:
-            return TensorFormat::kMXFP4;
-    }
-    return TensorFormat::kF32;  // not reached: the reader refuses other types
-}
-
 // Bytes of `n` elements, which are whole blocks.
 std::size_t bytes_of(TensorFormat format, std::size_t n) {
     return n / static_cast<std::size_t>(device::block_weights(format)) *
@@ -76,7 +40,13 @@ struct Transfer {
     const gguf::TensorInfo* tensor;
     TensorFormat format;  // on the device
     std::size_t n_elements;
-    std::size_t offset;  // in the arena
+    std::size_t offset;          // in the arena
+    device::Tensor matrix = {};  // the matrix's shape, if it goes into tiles
+
+    bool in_tiles() const { return matrix.tiles.chunk_cols != 0; }
+    std::size_t bytes() const {
+        return in_tiles() ? device::tiles::matrix_bytes(matrix) : bytes_of(format, n_elements);
+    }
 };
 
 // A pointer field of the device structs that is set once the arena is there.
@@ -156,7 +126,8 @@ class Layout {
         out.rows = rows;
         out.cols = cols;
         out.format = format_of(t.type);
-        add(t, out.format, &out.data);
+        if (config_.stream.dim != 0) out.tiles = device::tiles::shape(out.format, cols);
+        add(t, out.format, &out.data, out);
     }
 
     void vector(const float*& out, const std::string& name, std::int32_t n) {
@@ -170,11 +141,13 @@ class Layout {
         if (needed || file_.find_tensor(name) != nullptr) vector(out, name, n);
     }
 
-    void add(const gguf::TensorInfo& t, TensorFormat format, decltype(Patch::field) field) {
-        const auto n_elements = static_cast<std::size_t>(t.cols() * t.rows());
+    void add(const gguf::TensorInfo& t, TensorFormat format, decltype(Patch::field) field,
+             const device::Tensor& matrix = {}) {
         used_.insert(t.name);
         patches_.push_back({transfers_.size(), field});
-        transfers_.push_back({&t, format, n_elements, reserve(bytes_of(format, n_elements))});
+        Transfer transfer{&t, format, static_cast<std::size_t>(t.cols() * t.rows()), 0, matrix};
+        transfer.offset = reserve(transfer.bytes());
+        transfers_.push_back(transfer);
     }
 
     // A tensor nobody reads means that the model computes something we don't, such as a bias we would leave out.
@@ -216,9 +189,12 @@ class Uploader {
              const Model::Progress& progress)
         : file_(file), device_(device), transfers_(transfers), arena_(arena), progress_(progress) {
         for (std::size_t t = 0; t < transfers.size(); ++t) {
-            total_bytes_ += bytes_of(transfers[t].format, transfers[t].n_elements);
-            for (std::size_t first = 0; first < transfers[t].n_elements; first += kPieceWeights)
-                pieces_.push_back({t, first, std::min(kPieceWeights, transfers[t].n_elements - first)});
+            total_bytes_ += transfers[t].bytes();
+            std::size_t at_once = kPieceWeights;
+            if (transfers[t].in_tiles())
+                at_once = std::max(std::size_t{1}, at_once / tile_weights(t)) * tile_weights(t);
+            for (std::size_t first = 0; first < transfers[t].n_elements; first += at_once)
+                pieces_.push_back({t, first, std::min(at_once, transfers[t].n_elements - first)});
         }
     }
 
@@ -237,11 +213,12 @@ class Uploader {
    private:
     void work() {
         std::vector<float> wide;
+        std::vector<std::byte> tiles;
         for (;;) {
             const std::size_t index = next_.fetch_add(1, std::memory_order_relaxed);
             if (index >= pieces_.size()) return;
             try {
-                transfer(pieces_[index], wide);
+                transfer(pieces_[index], wide, tiles);
             } catch (...) {
                 const std::lock_guard lock(mutex_);
                 if (!error_) error_ = std::current_exception();
@@ -250,12 +227,31 @@ class Uploader {
         }
     }
 
-    void transfer(const Piece& piece, std::vector<float>& wide) {
+    std::size_t tile_weights(std::size_t transfer) const {
+        return static_cast<std::size_t>(device::tiles::kRows * transfers_[transfer].matrix.cols);
+    }
+
+    // A whole number of tiles of one matrix, whose rows are `rows`. Returns their bytes.
+    std::size_t transfer_tiles(const Piece& piece, std::span<const std::byte> rows, std::vector<std::byte>& tiles) {
+        const Transfer& t = transfers_[piece.transfer];
+        const std::size_t tile_bytes = device::tiles::tile_bytes(t.matrix.tiles);
+        const std::size_t n = (piece.count + tile_weights(piece.transfer) - 1) / tile_weights(piece.transfer);
+        tiles.resize(n * tile_bytes);
+        for (std::size_t i = 0; i < n; ++i)
+            pack_tile(t.matrix, rows.subspan(i * tile_bytes, std::min(tile_bytes, rows.size() - i * tile_bytes)),
+                      std::span(tiles).subspan(i * tile_bytes, tile_bytes));
+        device_.upload(arena_ + t.offset + piece.first / tile_weights(piece.transfer) * tile_bytes, tiles.data(),
+                       tiles.size());
+        return tiles.size();
+    }
+
+    void transfer(const Piece& piece, std::vector<float>& wide, std::vector<std::byte>& tiles) {
         const Transfer& t = transfers_[piece.transfer];
         const TensorFormat in_file = format_of(t.tensor->type);
         const auto blocks = t.tensor->data.subspan(bytes_of(in_file, piece.first), bytes_of(in_file, piece.count));
         const auto first_block = piece.first / static_cast<std::size_t>(device::block_weights(in_file));
         gguf::require_finite(file_, *t.tensor, first_block, blocks);
+        if (t.in_tiles()) return report(transfer_tiles(piece, blocks, tiles));
         std::byte* to = arena_ + t.offset + bytes_of(t.format, piece.first);
         const std::size_t bytes = bytes_of(t.format, piece.count);
         if (t.format == in_file) {
@@ -265,6 +261,10 @@ class Uploader {
             gguf::dequantize(t.tensor->type, blocks, wide);
             device_.upload(to, wide.data(), bytes);
         }
+        report(bytes);
+    }
+
+    void report(std::size_t bytes) {
         const std::lock_guard lock(mutex_);
         done_bytes_ += bytes;
         if (progress_) progress_(done_bytes_, total_bytes_);
@@ -283,6 +283,12 @@ class Uploader {
     std::size_t done_bytes_ = 0;
     std::exception_ptr error_;
 };
+
+std::size_t file_bytes(const gguf::File& file) {
+    std::size_t bytes = 0;
+    for (const gguf::TensorInfo& t : file.tensors()) bytes += t.data.size();
+    return bytes;
+}
 
 std::size_t to_mib(std::size_t bytes) {
     return (bytes + kMiB - 1) / kMiB;
@@ -314,6 +320,8 @@ Model::Model(const gguf::File& file, Device& device, std::int32_t max_seq_len, c
     : device_(device), config_(read_config(file, max_seq_len)) {
     std::vector<device::LayerWeights> layers(static_cast<std::size_t>(config_.n_layers));
     const std::vector<std::uint64_t> turns = rope_turns(file, config_);
+    config_.stream = stream_needs(file, config_);
+    if (config_.stream.dim != 0 && !device.streams(config_, file_bytes(file))) config_.stream = {};
     Layout layout(file, config_);
     layout.place(weights_, layers);
     const std::size_t layers_bytes = layers.size() * sizeof(layers[0]);

@@ -53,9 +53,10 @@ std::size_t lay_out(device::KernelArgs& args, void* base) {
     layout.place(args.act.heads, head_rows);
     layout.place(args.act.hidden, size(c.ffn_dim));
     // Where a vector is too long for the blocks' shared memory, each block keeps its copy here.
-    const std::size_t shared_floats = size(device::area_bytes(args.plan)) / sizeof(float);
+    const std::size_t shared_floats = size(args.plan.area_bytes) / sizeof(float);
     const std::size_t widest = size(device::input_floats(std::max(c.n_heads * c.head_dim, c.ffn_dim)));
-    if (widest > shared_floats) layout.place(args.act.overflow, size(args.plan.n_blocks) * widest);
+    const bool may_not_fit = args.plan.stream.n_stages == 0;  // the stream's plan makes room for all inputs
+    if (may_not_fit && widest > shared_floats) layout.place(args.act.overflow, size(args.plan.n_blocks) * widest);
     layout.place(args.act.logits, vocab);
     layout.place(args.act.scores, vocab);
     layout.place(args.act.tiles, (vocab + device::kTileRows - 1) / device::kTileRows);

@@ -108,6 +108,7 @@ enum class Phase : std::uint32_t {
     kLogits,
     kSample,
     kEventRing,  // room for an event
+    kWeights,    // a stage of the weight stream (the Hopper path)
     kCount
 };
 

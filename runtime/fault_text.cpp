@@ -10,8 +10,8 @@ namespace vigil {
 namespace {
 
 constexpr std::array<const char*, static_cast<std::size_t>(ring::Phase::kCount)> kPhaseNames = {
-    "none",        "arrival", "directive", "embed",  "qkv",    "attention", "combine",
-    "output_proj", "gate_up", "down",      "logits", "sample", "event_ring"};
+    "none",        "arrival", "directive", "embed",  "qkv",    "attention",  "combine",
+    "output_proj", "gate_up", "down",      "logits", "sample", "event_ring", "weights"};
 
 const char* fault_text(ring::Fault fault) {
     switch (fault) {
@@ -36,6 +36,8 @@ std::string describe(const ring::BlockFault& fault, std::size_t block, std::uint
     const std::int32_t layer = ring::load_relaxed(&fault.layer);
     if (phase == ring::Phase::kDirective)
         return fmt::format("block {} waited for directive {} from block 0: the last was {}", block, expected, seen);
+    if (phase == ring::Phase::kWeights)
+        return fmt::format("block {} waited for weights in stage {} of its stream", block, expected);
     if (phase == ring::Phase::kArrival || phase == ring::Phase::kSample) {
         // The counter runs on from token to token; what it counted for this one is of interest.
         const auto missing =

@@ -91,6 +91,17 @@ VIGIL_DEVICE void load_weights8(const CpuTeam<Isa>&, TensorFormat format, const 
     });
 }
 
+// The same of a matrix: of a row, or counted through all rows.
+template <class Isa>
+VIGIL_DEVICE void load_weights8(const CpuTeam<Isa>& team, const Tensor& w, int row, int chunk, float (&out)[8]) {
+    const auto offset = static_cast<std::size_t>(row) * static_cast<std::size_t>(row_bytes(w.format, w.cols));
+    load_weights8(team, w.format, static_cast<const char*>(w.data) + offset, static_cast<std::size_t>(chunk), out);
+}
+template <class Isa>
+VIGIL_DEVICE void load_eight(const CpuTeam<Isa>& team, const Tensor& w, std::size_t i, float (&out)[8]) {
+    load_weights8(team, w.format, static_cast<const char*>(w.data), i, out);
+}
+
 template <class Isa>
 VIGIL_DEVICE const std::uint16_t* fetch_half8(const CpuTeam<Isa>&, const std::uint16_t* p) {
     return p;

@@ -4,6 +4,7 @@
 #include "device/launch.h"
 #include "device/resident_kernel.cuh"
 #include "device/seams/leaves_cuda.cuh"
+#include "device/sm90/launch.h"
 #include "device/steps.cuh"
 
 namespace vigil::device {
@@ -63,7 +64,12 @@ const char* architectures() {
     return VIGIL_CUDA_ARCHITECTURES;
 }
 
+bool has_stream() {
+    return sm90::is_built();
+}
+
 int prepare(const GridPlan& plan) {
+    if (plan.stream.n_stages > 0) return sm90::prepare(plan);
     if (const cudaError_t error = allow_shared(resident_kernel, plan.shared_bytes); error != cudaSuccess) return error;
     for (const StepEntry& step : kSteps)
         if (const cudaError_t error = allow_shared(step.kernel, plan.shared_bytes); error != cudaSuccess) return error;
@@ -72,11 +78,13 @@ int prepare(const GridPlan& plan) {
 
 int max_blocks_per_sm(const GridPlan& plan, std::int32_t* blocks) {
     if (const int error = prepare(plan); error != cudaSuccess) return error;
+    if (plan.stream.n_stages > 0) return sm90::max_blocks_per_sm(plan, blocks);
     return cudaOccupancyMaxActiveBlocksPerMultiprocessor(blocks, resident_kernel, kThreadsPerBlock,
                                                          static_cast<std::size_t>(plan.shared_bytes));
 }
 
 int launch_resident(const KernelArgs& args, void* stream) {
+    if (args.plan.stream.n_stages > 0) return sm90::launch_resident(args, stream);
     resident_kernel<<<args.plan.n_blocks, args.plan.n_threads, args.plan.shared_bytes,
                       static_cast<cudaStream_t>(stream)>>>(args);
     return cudaGetLastError();
@@ -86,6 +94,7 @@ int launch_step(const KernelArgs& args, std::int32_t index, void* stream) {
     const Step step = step_at(args.config, index);
     for (const StepEntry& entry : kSteps) {
         if (entry.phase != step.phase) continue;
+        if (args.plan.stream.n_stages > 0) return sm90::launch_step(args, step, entry.one_block, stream);
         // block() and n_blocks() come from the grid, so a step for block 0 alone needs no more than one.
         entry.kernel<<<entry.one_block ? 1 : args.plan.n_blocks, args.plan.n_threads, args.plan.shared_bytes,
                        static_cast<cudaStream_t>(stream)>>>(args, step.layer);

@@ -33,6 +33,9 @@ int launch_prefill(const PrefillChunk&, const PrefillStep&, void*) {
 int prepare_prefill() {
     return kNoDevice;
 }
+bool has_stream() {
+    return false;
+}
 bool has_tensor_cores() {
     return false;
 }

@@ -143,7 +143,7 @@ unsigned gemm_blocks(const GemmArgs& g) {
 
 template <class Tile>
 cudaError_t launch_gemm_as(const GemmArgs& g, cudaStream_t stream) {
-    if (g.w.format == TensorFormat::kF16)
+    if (g.w.format == TensorFormat::kF16 && g.w.tiles.chunk_cols == 0)
         gemm_kernel<Tile, true><<<gemm_blocks<Tile>(g), Tile::kThreads, Tile::kSharedBytes, stream>>>(g);
     else
         gemm_kernel<Tile, false><<<gemm_blocks<Tile>(g), Tile::kThreads, Tile::kSharedBytes, stream>>>(g);

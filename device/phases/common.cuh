@@ -41,6 +41,15 @@ VIGIL_DEVICE const char* row_pointer(const Tensor& t, int row) {
     return static_cast<const char*>(t.data) + static_cast<std::size_t>(row) * row_bytes(t.format, t.cols);
 }
 
+// A machine that has to prepare for what comes hears of it: before the first token, before a single step, and when a
+// token begins. Most have nothing to prepare.
+template <class M>
+VIGIL_DEVICE void open_stream(M&, const KernelArgs&) {}
+template <class M>
+VIGIL_DEVICE void open_stream(M&, const KernelArgs&, ring::Phase, const LayerWeights&) {}
+template <class M>
+VIGIL_DEVICE void begin_token(M&, const KernelArgs&, const TokenContext&) {}
+
 // Works out what falls to this block, once per kernel, a thread each; the block synchronises before it is used.
 template <class M>
 VIGIL_DEVICE void prepare_shares(const M& m, const KernelArgs& a) {
@@ -75,7 +84,7 @@ VIGIL_DEVICE void load_layer(const M& m, const KernelArgs& a, int layer) {
 
 // Floats that fit into the phases' shared area.
 VIGIL_DEVICE int area_floats(const KernelArgs& a) {
-    return (a.plan.shared_bytes - static_cast<int>(sizeof(BlockScratch))) / static_cast<int>(sizeof(float));
+    return a.plan.area_bytes / static_cast<int>(sizeof(float));
 }
 
 // Epochs of a vector that each layer uses once, and of the residual: nth 0 is the embedding's, 2 * layer + 1 comes
@@ -128,9 +137,11 @@ VIGIL_DEVICE float* input_area(const M& m, const KernelArgs& a, int n) {
     return floats <= area_floats(a) ? m.area() : a.act.overflow + static_cast<std::size_t>(m.team.block()) * floats;
 }
 
-// `blocks`: the matrices that the input is for, or one of them, are stored as blocks (see put_input4).
+// n words that are published at `from`. `blocks`: the matrices that the input is for, or one of them, are stored as
+// blocks (see put_input4).
 template <class M>
-VIGIL_DEVICE Input gather(M& m, const KernelArgs& a, const float* from, int n, const Awaited& awaited, bool blocks) {
+VIGIL_DEVICE Input gather_columns(M& m, const KernelArgs& a, const float* from, int n, const Awaited& awaited,
+                                  bool blocks) {
     float* to = input_area(m, a, n);
     m.team.sync();  // nobody reads the last phase's input any more
     take_all<M::Team::kLooksInFlight>(
@@ -145,9 +156,17 @@ VIGIL_DEVICE Input gather(M& m, const KernelArgs& a, const float* from, int n, c
     return {to, 0, 0.0f};
 }
 
-// Each block computes the norm for itself, which is cheaper than one more exchange.
-template <class M>
-VIGIL_DEVICE Input gather_normed(M& m, const KernelArgs& a, const float* weight, const Awaited& awaited, bool blocks) {
+// The whole input of `rows`, BlockRows or RowPairs: a machine may prepare it for their formats.
+template <class M, class Rows>
+VIGIL_DEVICE Input gather(M& m, const KernelArgs& a, const Rows& rows, const float* from, const Awaited& awaited) {
+    return gather_columns(m, a, from, rows.cols(), awaited, rows.blocks);
+}
+
+// The same of the residual behind a norm. Each block computes the norm for itself, which is cheaper than one more
+// exchange.
+template <class M, class Rows>
+VIGIL_DEVICE Input gather_normed(M& m, const KernelArgs& a, const Rows& rows, const float* weight,
+                                 const Awaited& awaited) {
     const int n = a.config.dim;
     float* to = m.area();
     float sum = 0.0f;
@@ -162,7 +181,7 @@ VIGIL_DEVICE Input gather_normed(M& m, const KernelArgs& a, const float* weight,
                 weighted[j] = v * weight[i + j];
                 sum = fused(m.team, v, v, sum);
             }
-            put_input4(m.team, to, n, i, weighted, blocks);
+            put_input4(m.team, to, n, i, weighted, rows.blocks);
         });
     m.trace_gathered(a);
     float* per_warp = m.scratch()->reduce;
@@ -211,7 +230,7 @@ VIGIL_DEVICE void multiply_long(M& m, const KernelArgs& a, const Tensor& w, cons
         VIGIL_UNROLL_BY(1)
         for (int col = 0; col < w.cols; col += at_once) {
             const int n_cols = w.cols - col < at_once ? w.cols - col : at_once;
-            const Input in = gather(m, a, from + col, n_cols, awaited, true);
+            const Input in = gather_columns(m, a, from + col, n_cols, awaited, true);
             if (n > 0)
                 product += multiply_rows(m.team, w.format, row_pointer(w, row) + row_bytes(w.format, col), stride, n,
                                          n_cols, in.x);
@@ -227,6 +246,19 @@ struct BlockRows {
     const Tensor* second;  // or null
     const Tensor* third;   // or null
     Range rows;
+    // Any of them is stored as blocks. Then all rows are multiplied by multiply_matrix, else one at a time with the
+    // next one's weights on their way in registers.
+    bool blocks;
+
+    VIGIL_DEVICE BlockRows(const Tensor* a, const Tensor* b, const Tensor* c, const Range& share)
+        : first(a),
+          second(b),
+          third(c),
+          rows(share),
+          blocks(has_blocks(a->format) || (b != nullptr && has_blocks(b->format)) ||
+                 (c != nullptr && has_blocks(c->format))) {}
+
+    VIGIL_DEVICE int cols() const { return first->cols; }
 
     struct Row {
         const Tensor* matrix;
@@ -237,12 +269,6 @@ struct BlockRows {
         row -= first->rows;
         if (row < second->rows) return {second, row};
         return {third, row - second->rows};
-    }
-    // Any of them is stored as blocks. Then all rows are multiplied by multiply_matrix, else one at a time with the
-    // next one's weights on their way in registers.
-    VIGIL_DEVICE bool has_blocks() const {
-        return device::has_blocks(first->format) || (second != nullptr && device::has_blocks(second->format)) ||
-               (third != nullptr && device::has_blocks(third->format));
     }
 };
 
@@ -266,9 +292,9 @@ VIGIL_DEVICE void start_row(M& m, const BlockRows& b, RowCursor<M>& cursor, Adde
 // Asks for a warp's first weights. To be called before the wait for the input. addend(row) is what is added to the
 // row's product, asked for in one lane.
 template <class M, class Addend>
-VIGIL_DEVICE RowCursor<M> start(M& m, const BlockRows& b, bool blocks, Addend&& addend) {
+VIGIL_DEVICE RowCursor<M> start(M& m, const BlockRows& b, Addend&& addend) {
     RowCursor<M> cursor{first_row(m, b.rows), 0.0f, {}};
-    if (!blocks) {
+    if (!b.blocks) {
         start_row(m, b, cursor, addend);
     } else if (cursor.row < b.rows.end) {
         const BlockRows::Row row = b.at(cursor.row);
@@ -300,9 +326,9 @@ VIGIL_DEVICE void multiply_blocks(M& m, const BlockRows& b, const Input& in, Add
 
 // done(row, W[row] · x * scale + addend) for all of the block's rows, by one lane per row.
 template <class M, class Addend, class Done>
-VIGIL_DEVICE void multiply(M& m, const BlockRows& b, bool blocks, RowCursor<M>& cursor, const Input& in,
-                           Addend&& addend, Done&& done) {
-    if (blocks) return multiply_blocks(m, b, in, addend, done);
+VIGIL_DEVICE void multiply(M& m, const BlockRows& b, RowCursor<M>& cursor, const Input& in, Addend&& addend,
+                           Done&& done) {
+    if (b.blocks) return multiply_blocks(m, b, in, addend, done);
     float scale = 0.0f;
     for (bool first = true; cursor.row < b.rows.end; first = false) {
         const int row = cursor.row;
@@ -322,10 +348,12 @@ struct RowPairs {
     const Tensor& first;
     const Tensor& second;
     Range rows;
+    bool blocks;  // as in BlockRows
 
-    VIGIL_DEVICE bool has_blocks() const {
-        return device::has_blocks(first.format) || device::has_blocks(second.format);
-    }
+    VIGIL_DEVICE RowPairs(const Tensor& a, const Tensor& b, const Range& share)
+        : first(a), second(b), rows(share), blocks(has_blocks(a.format) || has_blocks(b.format)) {}
+
+    VIGIL_DEVICE int cols() const { return first.cols; }
 };
 
 template <class M>
@@ -343,9 +371,9 @@ VIGIL_DEVICE void start_pair(M& m, const RowPairs& pairs, PairCursor<M>& cursor)
 }
 
 template <class M>
-VIGIL_DEVICE PairCursor<M> start(M& m, const RowPairs& pairs, bool blocks) {
+VIGIL_DEVICE PairCursor<M> start(M& m, const RowPairs& pairs) {
     PairCursor<M> cursor{first_row(m, pairs.rows), {}, {}};
-    if (!blocks) {
+    if (!pairs.blocks) {
         start_pair(m, pairs, cursor);
     } else if (cursor.row < pairs.rows.end) {
         const auto prefetch = [&](const Tensor& w) {
@@ -381,9 +409,8 @@ VIGIL_DEVICE void multiply_blocks(M& m, const RowPairs& pairs, const Input& in, 
 
 // done(row, first[row] · x * scale, second[row] · x * scale) for all of the block's rows, by one lane per row.
 template <class M, class Done>
-VIGIL_DEVICE void multiply(M& m, const RowPairs& pairs, bool blocks, PairCursor<M>& cursor, const Input& in,
-                           Done&& done) {
-    if (blocks) return multiply_blocks(m, pairs, in, done);
+VIGIL_DEVICE void multiply(M& m, const RowPairs& pairs, PairCursor<M>& cursor, const Input& in, Done&& done) {
+    if (pairs.blocks) return multiply_blocks(m, pairs, in, done);
     const int cols = pairs.first.cols;
     float scale = 0.0f;
     for (bool first = true; cursor.row < pairs.rows.end; first = false) {

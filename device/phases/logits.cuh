@@ -81,11 +81,9 @@ VIGIL_DEVICE Range logit_rows(const ModelConfig& c, int block, int n_blocks) {
     return {tiles.begin * kTileRows, end < c.vocab_size ? end : c.vocab_size};
 }
 
-template <class M>
-VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
-    const int vocab = a.config.vocab_size;
-    const Range tiles = logit_tiles(a.config, m.team.block(), m.team.n_blocks());
-    const Range rows = logit_rows(a.config, m.team.block(), m.team.n_blocks());
+// store(row, product) for `rows` of the output matrix, by one lane per row.
+template <class M, class Store>
+VIGIL_DEVICE void multiply_vocab(M& m, const KernelArgs& a, const Range& rows, const Awaited& awaited, Store&& store) {
     // Rows are short and many: a warp takes two at a time, one from each half of the block's, so that the second's
     // weights travel beside the first's. Of an odd number the row in the middle is in both halves.
     const int half = (rows.end - rows.begin + 1) / 2;
@@ -98,23 +96,28 @@ VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
     }
     m.team.sync();
     const RowPairs pairs{m.scratch()->output[0], m.scratch()->output[1], {rows.begin, rows.begin + half}};
-    const bool blocks = pairs.has_blocks();
-    auto cursor = start(m, pairs, blocks);
-    const auto in =
-        gather_normed(m, a, a.weights.output_norm,
-                      Awaited{ring::Phase::kLogits, -1, residual_epoch(a, t, 2 * a.config.n_layers)}, blocks);
+    auto cursor = start(m, pairs);
+    const auto in = gather_normed(m, a, pairs, a.weights.output_norm, awaited);
+    multiply(m, pairs, cursor, in, [&](int r, float first, float second) {
+        store(r, first);
+        store(r + apart, second);
+    });
+}
+
+template <class M>
+VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
+    const int vocab = a.config.vocab_size;
+    const Range tiles = logit_tiles(a.config, m.team.block(), m.team.n_blocks());
+    const Range rows = logit_rows(a.config, m.team.block(), m.team.n_blocks());
     const int out_row = t.position - ring::load_relaxed(&a.state->job.n_cached);
     const bool emit = (ring::load_relaxed(&a.state->job.flags) & ring::kJobEmitLogits) != 0 &&
                       a.logits_out != nullptr && out_row < a.logits_out_rows;
     float* const host_row = emit ? a.logits_out + static_cast<std::size_t>(out_row) * vocab : nullptr;
-    const auto store = [&](int r, float y) {
+    const Awaited awaited{ring::Phase::kLogits, -1, residual_epoch(a, t, 2 * a.config.n_layers)};
+    multiply_vocab(m, a, rows, awaited, [&](int r, float y) {
         a.act.logits[r] = y;
         a.act.scores[r] = y;
         if (host_row != nullptr) host_row[r] = y;
-    };
-    multiply(m, pairs, blocks, cursor, in, [&](int r, float first, float second) {
-        store(r, first);
-        store(r + apart, second);
     });
     m.team.sync();
     const ring::SamplingParams& sampling = a.state->job.sampling;

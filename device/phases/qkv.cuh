@@ -19,12 +19,11 @@ VIGIL_DEVICE void qkv_proj(M& m, const KernelArgs& a, const LayerWeights& w, int
         const float* of = row < n_q ? w.bq : row < n_q + n_kv ? w.bk : w.bv;
         return of != nullptr ? of[row < n_q ? row : (row - n_q) % n_kv] : 0.0f;
     };
-    const bool blocks = rows.has_blocks();
-    auto cursor = start(m, rows, blocks, bias);
+    auto cursor = start(m, rows, bias);
     const auto in =
-        gather_normed(m, a, w.attn_norm, Awaited{ring::Phase::kQkv, layer, residual_epoch(a, t, 2 * layer)}, blocks);
+        gather_normed(m, a, rows, w.attn_norm, Awaited{ring::Phase::kQkv, layer, residual_epoch(a, t, 2 * layer)});
     const std::uint32_t epoch = layer_epoch(a, t, layer);
-    multiply(m, rows, blocks, cursor, in, bias, [&](int row, float y) { m.publish(a.act.qkv + row, y, epoch); });
+    multiply(m, rows, cursor, in, bias, [&](int row, float y) { m.publish(a.act.qkv + row, y, epoch); });
 }
 
 }  // namespace vigil::device

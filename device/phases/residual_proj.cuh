@@ -15,16 +15,22 @@ template <class M>
 VIGIL_DEVICE void add_to_residual(M& m, const KernelArgs& a, const Tensor& w, const float* input,
                                   const Awaited& awaited, const TokenContext& t, int nth) {
     const BlockRows rows{&w, nullptr, nullptr, m.scratch()->shares.residual};
-    const auto before = [&](int row) { return untagged(M::Team::load_word(a.act.residual + row)); };
-    const bool blocks = rows.has_blocks();
-    if (blocks && input_floats(w.cols) > area_floats(a))
-        return multiply_long(m, a, w, rows.rows, input, awaited, [&](int row, float product) {
-            m.publish(a.act.residual + row, before(row) + product, residual_epoch(a, t, nth));
-        });
-    auto cursor = start(m, rows, blocks, before);
-    const auto in = gather(m, a, input, w.cols, awaited, blocks);
+    // Nobody else writes this row; a machine whose blocks skip an input that they have no rows for may look early.
+    const Awaited earlier{awaited.phase, awaited.layer, residual_epoch(a, t, nth - 1)};
+    const auto before = [&](int row) {
+        const float* at = a.act.residual + row;
+        return m.complete(M::Team::load_word(at), at, earlier);
+    };
+    if constexpr (M::Team::kWeightsInRows) {
+        if (rows.blocks && input_floats(w.cols) > area_floats(a))
+            return multiply_long(m, a, w, rows.rows, input, awaited, [&](int row, float product) {
+                m.publish(a.act.residual + row, before(row) + product, residual_epoch(a, t, nth));
+            });
+    }
+    auto cursor = start(m, rows, before);
+    const auto in = gather(m, a, rows, input, awaited);
     const std::uint32_t epoch = residual_epoch(a, t, nth);
-    multiply(m, rows, blocks, cursor, in, before, [&](int row, float y) { m.publish(a.act.residual + row, y, epoch); });
+    multiply(m, rows, cursor, in, before, [&](int row, float y) { m.publish(a.act.residual + row, y, epoch); });
 }
 
 template <class M>

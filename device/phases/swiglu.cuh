@@ -16,12 +16,11 @@ VIGIL_DEVICE float silu(float x) {
 template <class M>
 VIGIL_DEVICE void gate_up(M& m, const KernelArgs& a, const LayerWeights& w, int layer, const TokenContext& t) {
     const RowPairs rows{w.w_gate, w.w_up, m.scratch()->shares.hidden};
-    const bool blocks = rows.has_blocks();
-    auto cursor = start(m, rows, blocks);
-    const auto in = gather_normed(m, a, w.ffn_norm,
-                                  Awaited{ring::Phase::kGateUp, layer, residual_epoch(a, t, 2 * layer + 1)}, blocks);
+    auto cursor = start(m, rows);
+    const auto in = gather_normed(m, a, rows, w.ffn_norm,
+                                  Awaited{ring::Phase::kGateUp, layer, residual_epoch(a, t, 2 * layer + 1)});
     const std::uint32_t epoch = layer_epoch(a, t, layer);
-    multiply(m, rows, blocks, cursor, in,
+    multiply(m, rows, cursor, in,
              [&](int row, float gate, float up) { m.publish(a.act.hidden + row, silu(gate) * up, epoch); });
 }
 

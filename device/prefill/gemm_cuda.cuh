@@ -28,7 +28,7 @@ VIGIL_DEVICE void load_fragment(const CudaTeam& team, const GemmArgs& g, int tok
     VIGIL_UNROLL
     for (int i = 0; i < 8; ++i) f.w[i] = f.x[i] = 0.0f;
     if (col >= g.w.cols) return;
-    if (row < g.w.rows) load_weights8(team, g.w.format, row_pointer(g.w, row), static_cast<std::size_t>(col / 8), f.w);
+    if (row < g.w.rows) load_weights8(team, g.w, row, col / 8, f.w);
     if (token < g.n_tokens) {
         const float* x = static_cast<const float*>(g.x) + row_offset(token, g.w.cols) + col;
         const float4 lo = *reinterpret_cast<const float4*>(x);

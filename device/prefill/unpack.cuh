@@ -25,7 +25,7 @@ VIGIL_DEVICE void unpack_matrix(M& m, const Tensor& w, std::uint16_t* halves) {
     std::size_t i = static_cast<std::size_t>(m.team.block()) * n_threads + static_cast<std::size_t>(m.team.thread());
     for (; i < eights_of(w); i += step) {
         float values[8];
-        load_weights8(m.team, w.format, static_cast<const char*>(w.data), i, values);
+        load_eight(m.team, w, i, values);
         EightHalves eight;
         VIGIL_UNROLL
         for (int j = 0; j < 8; ++j) eight.v[j] = to_half(m.team, fminf(fmaxf(values[j], -kMaxHalf), kMaxHalf));

@@ -59,7 +59,7 @@ class SharedInput {
    public:
     VIGIL_DEVICE SharedInput(const float* x, int cols)
         : x_(static_cast<std::uint32_t>(__cvta_generic_to_shared(x))),
-          sums_(x_ + sizeof(float) * static_cast<std::uint32_t>((cols + kInputRun - 1) / kInputRun * kInputRun)) {}
+          sums_(x_ + 4u * static_cast<std::uint32_t>((cols + kInputRun - 1) / kInputRun * kInputRun)) {}
 
     struct Run {
         std::uint32_t first;

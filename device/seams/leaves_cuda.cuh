@@ -10,6 +10,7 @@
 #include "device/model.h"
 #include "device/seams/formats_cuda.cuh"
 #include "device/seams/team_cuda.cuh"
+#include "device/sm90/look_up.cuh"
 
 namespace vigil::device {
 
@@ -173,6 +174,19 @@ VIGIL_DEVICE void load_weights8(const CudaTeam&, TensorFormat format, const char
     const char* block = data + chunk / eighths * static_cast<std::size_t>(block_bytes(format));
     const int eighth = static_cast<int>(chunk % eighths);
     with_block_format(format, [&](auto f) { decltype(f)::unpack8(block, eighth, out); });
+}
+
+// The same of a matrix, in rows or in tiles: of a row, or counted through all rows.
+VIGIL_DEVICE void load_weights8(const CudaTeam& team, const Tensor& w, int row, int chunk, float (&out)[8]) {
+    if (w.tiles.chunk_cols != 0) return tiles::load_weights8(w, row, chunk, out);
+    const auto offset = static_cast<std::size_t>(row) * static_cast<std::size_t>(row_bytes(w.format, w.cols));
+    load_weights8(team, w.format, static_cast<const char*>(w.data) + offset, static_cast<std::size_t>(chunk), out);
+}
+VIGIL_DEVICE void load_eight(const CudaTeam& team, const Tensor& w, std::size_t i, float (&out)[8]) {
+    if (w.tiles.chunk_cols == 0) return load_weights8(team, w.format, static_cast<const char*>(w.data), i, out);
+    const auto index = static_cast<std::uint32_t>(i);  // a matrix of 2^35 weights does not occur
+    const std::uint32_t per_row = static_cast<std::uint32_t>(w.cols) / 8;
+    tiles::load_weights8(w, static_cast<int>(index / per_row), static_cast<int>(index % per_row), out);
 }
 
 // Eight FP16 values of the KV cache, 16-byte aligned; past L1, since other blocks write the cache.

@@ -16,6 +16,7 @@
 #else
 #define VIGIL_DEVICE inline __attribute__((always_inline))
 #define VIGIL_DEVICE_COLD inline __attribute__((always_inline))
+#define VIGIL_DEVICE_CALLED inline
 #define VIGIL_UNROLL
 #define VIGIL_UNROLL_BY(n)
 #endif

@@ -157,8 +157,9 @@ std::vector<float> multiply(const Format& f, const std::vector<std::byte>& data,
     c.max_seq_len = 1;
     args.plan = test_device().plan(c, n_blocks);
     if (short_area) {
-        const std::int32_t head = args.plan.shared_bytes - device::area_bytes(args.plan);
-        args.plan.shared_bytes = head + static_cast<std::int32_t>(sizeof(float)) * device::input_floats(1024);
+        const std::int32_t head = args.plan.shared_bytes - args.plan.area_bytes;
+        args.plan.area_bytes = static_cast<std::int32_t>(sizeof(float)) * device::input_floats(1024);
+        args.plan.shared_bytes = head + args.plan.area_bytes;
     }
     std::vector<device::LayerWeights> layer(1);
     layer[0].wo = {matrix.get(), f.format, rows, cols};

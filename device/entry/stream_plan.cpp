@@ -1,0 +1,51 @@
+// How a model in tiles is laid over a Hopper GPU's shared memory.
+#include <algorithm>
+
+#include "device/launch.h"
+#include "device/phases/common.cuh"
+#include "device/sm90/stream_memory.h"
+
+namespace vigil::device {
+namespace {
+
+std::int32_t ceil_div(std::int32_t a, std::int32_t b) {
+    return (a + b - 1) / b;
+}
+
+// The most runs that a share of n tiles, cut every `at_once` tiles, can be.
+std::int32_t runs_of(std::int32_t n, std::int32_t n_blocks, std::int32_t at_once) {
+    return ceil_div(ceil_div(n, n_blocks), at_once);
+}
+
+std::int32_t n_runs(const ModelConfig& c, std::int32_t n_blocks) {
+    using sm90::kBatchTiles;
+    const std::int32_t qkv = tiles::row_tiles(head_rows(c)) + 2 * tiles::row_tiles(kv_rows(c));
+    const std::int32_t per_layer = runs_of(qkv, n_blocks, kBatchTiles) + 2  // and two boundaries between matrices
+                                   + 2 * runs_of(tiles::row_tiles(c.dim), n_blocks, kBatchTiles) +
+                                   2 * runs_of(tiles::row_tiles(c.ffn_dim), n_blocks, kBatchTiles / 2);
+    const std::int32_t logits = ceil_div(ceil_div(c.vocab_size, kTileRows), n_blocks) * (kTileRows / tiles::kRows);
+    return c.n_layers * per_layer + ceil_div(logits, kBatchTiles);
+}
+
+}  // namespace
+
+bool plan_stream(const ModelConfig& c, std::int32_t shared_bytes, GridPlan& plan) {
+    constexpr std::int32_t kLine = 128;
+    const auto input = [](std::uint32_t kinds, std::int32_t cols) { return tiles::InputLayout(kinds, cols).bytes; };
+    GridPlan trial = plan;
+    const std::int32_t area = std::max({phase_area_bytes(c), input(c.stream.dim, c.dim),
+                                        input(c.stream.heads, head_rows(c)), input(c.stream.ffn, c.ffn_dim)});
+    trial.area_bytes = ceil_div(area, kLine) * kLine;
+    trial.stream = {0, c.stream.stage_bytes, c.stream.copies_in_flight, n_runs(c, plan.n_blocks)};
+    const std::int32_t rest = shared_bytes - sm90::StreamMemory(trial).bytes;
+    trial.stream.n_stages = std::min(rest / c.stream.stage_bytes, sm90::kMaxStages);
+    // A round of the 16 warps takes at most eight stages, since each holds two chunks or more; a run's last stage may
+    // be short. stream.cuh has the reason.
+    constexpr std::int32_t kRound = 16 / 2 + 1;
+    if (trial.stream.n_stages <= kRound + trial.stream.copies_in_flight) return false;
+    trial.shared_bytes = sm90::StreamMemory(trial).bytes;
+    plan = trial;
+    return true;
+}
+
+}  // namespace vigil::device

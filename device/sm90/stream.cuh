@@ -1,0 +1,162 @@
+// The weight stream: one thread brings a block's weights into shared memory, in the static order in which the block
+// will multiply them, without ever waiting for an activation. A ring of stages takes them; the consumers free a stage
+// when its last chunk is read.
+//
+// The order is a list of runs, made once per launch: a run is some tiles of one matrix, consumed between two barriers
+// of the block. The producer goes through the list token after token. At the end of the layers it has to know whether
+// the token's logits are wanted, which it is told; with everything else it runs ahead, over layers and tokens, until
+// the ring is full. Only `copies_in_flight` stages are on their way at once: more would queue up in the memory system
+// and slow down the exchange that everyone waits for.
+//
+// A consumer waits for a stage's use n by parity, and must not mistake use n - 2 for it: use n - 1 has to be complete
+// when anyone looks for n. Copies complete in any order, but the producer starts one only when the copy
+// `copies_in_flight` before it is complete. A warp that looks for a use has read, since the last barrier of the block,
+// the one a round of warps before it or nothing, so a ring longer than a round and the copies in flight suffices; the
+// plan sees to it.
+#pragma once
+
+#include "device/sm90/ptx.cuh"
+#include "device/sm90/stream_memory.h"
+#include "device/sm90/team.cuh"
+
+namespace vigil::device::sm90 {
+
+VIGIL_DEVICE StreamControl* control(const Team& team) {
+    return reinterpret_cast<StreamControl*>(team.shared - sizeof(StreamControl));
+}
+
+VIGIL_DEVICE Shared full_barrier(const StreamControl* c, int stage) {
+    return shared_address(&c->full[stage]);
+}
+VIGIL_DEVICE Shared empty_barrier(const StreamControl* c, int stage) {
+    return shared_address(&c->empty[stage]);
+}
+
+// One thread, before the block synchronises. `shared` is the block's memory.
+VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
+    auto* c = reinterpret_cast<StreamControl*>(shared);
+    const StreamMemory at(plan);
+    c->stages = shared_address(shared + at.stages);
+    c->partials = shared_address(shared + at.partials);
+    c->runs = reinterpret_cast<Run*>(shared + at.runs);
+    c->n_stages = plan.stream.n_stages;
+    c->stage_bytes = plan.stream.stage_bytes;
+    c->copies_in_flight = plan.stream.copies_in_flight;
+    for (int i = 0; i < plan.stream.n_stages; ++i) {
+        barrier_init(full_barrier(c, i), 1);
+        barrier_init(empty_barrier(c, i), tiles::kMaxChunksPerStage);
+    }
+    c->n_runs = 0;
+    c->first_logits = 0;
+    c->token = 0;
+    c->stop = 0;
+    barrier_init_fence();
+}
+
+// The producer: one thread. Returns when the consumers say stop, with nothing under way; under
+// launch dispatch (`tokens` 1) also at the end of the list.
+class Producer {
+   public:
+    VIGIL_DEVICE Producer(StreamControl* c, std::uint64_t deadline_ns)
+        : control_(c),
+          runs_(c->runs),
+          stages_(c->stages),
+          stage_bytes_(c->stage_bytes),
+          n_stages_(c->n_stages),
+          window_(c->copies_in_flight),
+          deadline_ns_(deadline_ns) {}
+
+    VIGIL_DEVICE void run(bool one_token) {
+        std::uint32_t n_runs = 0;
+        // Pairs with publish_runs.
+        if (until([&] { return (n_runs = load_acquire_shared(&control_->n_runs)) != 0; })) {
+            if (one_token)
+                send(0, n_runs);
+            else
+                send_tokens(n_runs, control_->first_logits);
+        }
+        drain();
+    }
+
+   private:
+    // False if the consumers say stop first.
+    template <class Condition>
+    VIGIL_DEVICE bool until(Condition&& condition) {
+        for (std::uint32_t spins = 0; !condition(); ++spins) {
+            if (ring::load_relaxed(&control_->stop) != 0) return false;
+            CudaTeam::pause(spins);
+        }
+        return true;
+    }
+
+    VIGIL_DEVICE void send_tokens(std::uint32_t n_runs, std::uint32_t first_logits) {
+        for (std::uint32_t begun = 1; send(0, first_logits); ++begun) {
+            // One word, so no order is needed. If a later token has begun already, this one did not want its logits.
+            std::uint32_t token = 0;
+            const auto ahead = [&] { return static_cast<std::int32_t>((token / 2 - begun) * 2); };  // of 31 bits
+            if (!until([&] { return token = ring::load_relaxed(&control_->token), ahead() >= 0; })) return;
+            if (ahead() == 0 && token % 2 != 0 && !send(first_logits, n_runs)) return;
+        }
+    }
+
+    VIGIL_DEVICE bool send(std::uint32_t begin, std::uint32_t end) {
+        for (std::uint32_t r = begin; r < end; ++r) {
+            const Run run = runs_[r];
+            const char* from = run.from;
+            int left = run.n_chunks;
+            while (left > 0) {
+                const int n = left < run.chunks_per_stage ? left : run.chunks_per_stage;
+                const std::uint32_t bytes = static_cast<std::uint32_t>(n) * run.chunk_bytes;
+                if (!copy(from, bytes)) return false;
+                from += bytes;
+                left -= n;
+            }
+        }
+        return true;
+    }
+
+    VIGIL_DEVICE bool copy(const char* from, std::uint32_t bytes) {
+        // The first time round all stages are empty, as if freed by a phase before the first.
+        if (!until([&] { return barrier_passed(empty_barrier(control_, stage_), parity_ ^ 1); })) return false;
+        if (under_way_ == window_) {
+            if (!until([&] { return barrier_passed(full_barrier(control_, oldest_), oldest_parity_); })) return false;
+            forget_oldest();
+        }
+        const Shared barrier = full_barrier(control_, stage_);
+        barrier_expect(barrier, bytes);
+        bulk_copy(stages_ + static_cast<Shared>(stage_ * stage_bytes_), from, bytes, barrier);
+        ++under_way_;
+        next(stage_, parity_);
+        return true;
+    }
+
+    VIGIL_DEVICE void forget_oldest() {
+        --under_way_;
+        next(oldest_, oldest_parity_);
+    }
+
+    VIGIL_DEVICE void next(int& stage, std::uint32_t& parity) const {
+        if (++stage == n_stages_) {
+            stage = 0;
+            parity ^= 1;
+        }
+    }
+
+    // Shared memory must not be given back while copies write to it. A copy that never ends is not waited for for ever.
+    VIGIL_DEVICE void drain() {
+        const std::uint64_t give_up = CudaTeam::clock_ns() + deadline_ns_;
+        for (; under_way_ > 0; forget_oldest())
+            while (!barrier_passed(full_barrier(control_, oldest_), oldest_parity_))
+                if (CudaTeam::clock_ns() > give_up) return;
+    }
+
+    StreamControl* control_;
+    const Run* runs_;
+    Shared stages_;
+    int stage_bytes_, n_stages_, window_;
+    std::uint64_t deadline_ns_;
+    int stage_ = 0, oldest_ = 0, under_way_ = 0;
+    std::uint32_t parity_ = 0, oldest_parity_ = 0;
+};
+
+}  // namespace vigil::device::sm90

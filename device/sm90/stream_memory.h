@@ -1,0 +1,56 @@
+// What the weight stream keeps in a block's shared memory, and where: for the kernel, and for the plan that has to make
+// room for it. stream.cuh says how it is used.
+#pragma once
+
+#include <cstdint>
+
+#include "device/seams/machine.cuh"
+#include "device/sm90/tiles.h"
+
+namespace vigil::device::sm90 {
+
+constexpr int kMaxStages = 32;
+// Tiles of a run, or of the two runs of a pair of matrices: what the partial sums of one barrier interval hold.
+constexpr int kBatchTiles = 8;
+// Each warp leaves its share of a tile in a slot of its own; slots are apart so that reading them across hits few banks
+// twice.
+constexpr int kSlots = 16;
+constexpr int kSlotFloats = 20;
+constexpr int kPartialBytes = kBatchTiles * kSlots * kSlotFloats * 4;  // two of them, in turn
+
+struct alignas(16) Run {
+    const char* from;
+    std::uint16_t n_chunks;
+    std::uint16_t chunks_per_stage;
+    std::uint32_t chunk_bytes;
+};
+
+// What a block knows of its stream. In shared memory before BlockScratch, where its place is known to the compiler.
+struct alignas(128) StreamControl {
+    std::uint32_t stages, partials;  // where they begin, as addresses in shared memory
+    Run* runs;
+    std::int32_t n_stages, stage_bytes, copies_in_flight;
+    std::uint64_t full[kMaxStages];   // the copy engine arrives
+    std::uint64_t empty[kMaxStages];  // the warps that have read a chunk arrive, kMaxChunksPerStage counts in all
+    // Writer: a thread of the consumers. The producer polls.
+    std::uint32_t n_runs;        // 0: the list is not made yet
+    std::uint32_t first_logits;  // where the list goes on after the layers
+    std::uint32_t token;         // twice the number of tokens begun so far, plus 1 if the last one's logits are wanted
+    std::uint32_t stop;
+};
+
+// Where the parts lie in a block's shared memory, in bytes from its start: the control, the BlockScratch, the phases'
+// area, the list of runs, the partial sums, the stages.
+struct StreamMemory {
+    std::int32_t runs, partials, stages;
+    std::int32_t bytes;  // in all
+
+    VIGIL_HD explicit StreamMemory(const GridPlan& plan) {
+        runs = static_cast<std::int32_t>(sizeof(StreamControl) + sizeof(BlockScratch)) + plan.area_bytes;
+        partials = runs + plan.stream.n_runs * static_cast<std::int32_t>(sizeof(Run));
+        stages = (partials + 2 * kPartialBytes + 127) / 128 * 128;
+        bytes = stages + plan.stream.n_stages * plan.stream.stage_bytes;
+    }
+};
+
+}  // namespace vigil::device::sm90

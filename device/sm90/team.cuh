@@ -1,0 +1,56 @@
+// The Team of the Hopper path: the 16 warps that consume. The producer is none of it, so the block's barrier is
+// a named one.
+#pragma once
+
+#include "device/launch.h"
+#include "device/seams/team_cuda.cuh"
+#include "device/sm90/ptx.cuh"
+
+namespace vigil::device::sm90 {
+
+constexpr int kConsumers = cuda::kThreadsPerBlock;  // threads
+// Registers are given up and taken by groups of four warps: the producer is one thread of such a group.
+constexpr int kThreads = kConsumers + 128;
+// Together no more than the block was started with, 96 for each of its threads: a warp that asks for more waits for
+// ever.
+constexpr int kConsumerRegisters = 112;
+constexpr int kProducerRegisters = 32;
+static_assert(kConsumers * kConsumerRegisters + 128 * kProducerRegisters <= kThreads * 96, "the block's own registers");
+
+// How far a block is in the stream, and which of two buffers it is at: the same in all its threads. One word, since it
+// stays in a register all the time.
+struct StreamCursor {
+    std::uint32_t bits = 0;
+
+    VIGIL_DEVICE int stage() const { return static_cast<int>(bits & 0xff); }
+    VIGIL_DEVICE std::uint32_t parity() const { return bits >> 8 & 1; }
+    VIGIL_DEVICE int half() const { return static_cast<int>(bits >> 9 & 1); }   // of the partial sums
+    VIGIL_DEVICE int norm() const { return static_cast<int>(bits >> 10 & 1); }  // of the warps' sums of squares
+    VIGIL_DEVICE void move_to(int stage, std::uint32_t parity) {
+        bits = (bits & ~0x1ffu) | static_cast<std::uint32_t>(stage) | parity << 8;
+    }
+    VIGIL_DEVICE void next_half() { bits ^= 1 << 9; }
+    VIGIL_DEVICE void next_norm() { bits ^= 1 << 10; }
+};
+
+struct Team : CudaTeam {
+    static constexpr bool kWeightsInRows = false;
+    StreamCursor stream;
+
+    VIGIL_DEVICE int thread() const { return thread_index(); }
+    VIGIL_DEVICE int thread_anew() const { return thread_index(); }
+    VIGIL_DEVICE int warp() const { return thread() / kWarpSize; }
+    VIGIL_DEVICE int lane() const { return thread() % kWarpSize; }
+    VIGIL_DEVICE int n_threads() const { return kConsumers; }
+    VIGIL_DEVICE int n_warps() const { return kConsumers / kWarpSize; }
+    VIGIL_DEVICE void sync() const { named_barrier<kConsumers>(); }
+    VIGIL_DEVICE int sync_count(bool predicate) const { return named_barrier_count<kConsumers>(predicate); }
+};
+
+VIGIL_DEVICE Team make_team(char* shared) {
+    Team team;
+    team.shared = shared;
+    return team;
+}
+
+}  // namespace vigil::device::sm90

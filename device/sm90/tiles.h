@@ -1,0 +1,166 @@
+// How the Hopper path keeps a weight matrix: in tiles of 16 rows, so that a multiprocessor's share is one run of bytes
+// which bulk copies stream, and each lane of a warp finds what its matrix instructions eat in 16-byte pieces.
+//
+// A tile is 16 rows of the whole width, cut into chunks of `chunk_cols` columns, which follow each other. A chunk is
+// what one warp multiplies at a time; it consists of slabs of 64 columns, or for the K-quants of one block of 256
+// columns for each of the 16 rows. Rows beyond the matrix are zeros.
+//
+// Lane 4g + t of a warp holds rows g and g + 8 (half h = 0, 1), and of each 32 columns (block b = 0, 1 of a slab) the
+// eight at 8t. Its weights i = 0 … 7 of them lie in a slab, byte by byte, as follows ("16·lane" is the lane's 16
+// bytes):
+//
+//   F16, BF16   2048 B: [b][h][lane] 8 values
+//   F32         4096 B: [b][h][i / 4][lane] 4 values
+//   Q8_0        1088 B: [b][lane] 4 bytes each of (h 0, i < 4), (h 1, i < 4), (h 0, i ≥ 4), (h 1, i ≥ 4); then scales
+//   Q4_0, Q4_1  512 B nibbles: [lane][b][h] byte i % 4, weight i < 4 in its low nibble, i ≥ 4 in its high; then scales
+//   Q5_0, Q5_1  nibbles as before; 128 B fifth bits: [lane] 32 bits, bit 8 (i % 4) + 4b + 2h + i / 4; then scales
+//   scales      [g][h][b] of the block: d, or the pair d, m (Q4_1, Q5_1)
+//
+// and in a chunk of a K-quant, j being its slab:
+//
+//   Q4_K        4 × 512 B nibbles; 16 × 16 B per row: d, dmin, and of its 8 blocks the low four bits of the scales, of
+//               the minima, and their upper two bits (scales in the low 16 bits)
+//   Q5_K        4 × 512 B nibbles; 4 × 128 B fifth bits; the same per row
+//   Q6_K        4 × 512 B nibbles; 4 × 256 B upper pairs: [lane][b] 32 bits, pair 8 (i % 4) + 2 (2h + i / 4); 16 × 16
+//               scales, one per 16 columns; 16 d
+//
+// A tile takes the bytes of its rows in the file, to the byte.
+#pragma once
+
+#include "device/model.h"
+
+namespace vigil::device::tiles {
+
+constexpr std::int32_t kRows = 16;
+constexpr std::int32_t kSlabCols = 64;
+constexpr std::int32_t kBlockCols = 256;  // of a K-quant
+// Of a stage of the stream: four chunks of Q4_K. Copies shorter than 8 KB do not reach the memory's bandwidth.
+constexpr std::int32_t kMaxStageBytes = 9216;
+constexpr std::int32_t kMaxChunksPerStage = 16;
+
+// What the matrix instructions want the input vector as; a set of them is a mask.
+enum InputKind : std::uint32_t {
+    kInt8Digits = 1,   // three signed base-256 digits against a power of two per 128 values, sums of 32 beside them
+    kHalfParts = 2,    // an FP16 value and what it leaves, against a power of two per 128 values
+    kBfloatParts = 4,  // three BF16 values, each what the ones before leave
+    kFloats = 8,
+};
+
+// 0 if the format has no tiles.
+constexpr VIGIL_HD std::int32_t slab_bytes(TensorFormat f) {
+    switch (f) {
+        case TensorFormat::kF16:
+        case TensorFormat::kBF16:
+            return 2048;
+        case TensorFormat::kF32:
+            return 4096;
+        case TensorFormat::kQ8_0:
+            return 1088;
+        case TensorFormat::kQ4_0:
+            return 576;
+        case TensorFormat::kQ4_1:
+            return 640;
+        case TensorFormat::kQ5_0:
+            return 704;
+        case TensorFormat::kQ5_1:
+            return 768;
+        case TensorFormat::kQ4_K:
+            return 2304 / 4;
+        case TensorFormat::kQ5_K:
+            return 2816 / 4;
+        case TensorFormat::kQ6_K:
+            return 3360 / 4;
+        default:
+            return 0;
+    }
+}
+
+constexpr VIGIL_HD bool has_blocks_of_256(TensorFormat f) {
+    return f == TensorFormat::kQ4_K || f == TensorFormat::kQ5_K || f == TensorFormat::kQ6_K;
+}
+
+constexpr VIGIL_HD InputKind input_kind(TensorFormat f) {
+    return f == TensorFormat::kF16    ? kHalfParts
+           : f == TensorFormat::kBF16 ? kBfloatParts
+           : f == TensorFormat::kF32  ? kFloats
+                                      : kInt8Digits;
+}
+
+constexpr std::int32_t kScaleCols = 128;  // share a power of two
+constexpr std::int32_t kSumCols = 32;
+
+// Where the parts of an input of `cols` values (a multiple of 64) lie, in bytes from its start. Planes, one per digit
+// or part, are an odd multiple of 64 bytes apart, so that lanes that read different planes meet different banks.
+struct InputLayout {
+    std::int32_t digit_scales, sums, half_scales;
+    std::int32_t digits, digit_stride;
+    std::int32_t halves, half_stride;
+    std::int32_t bfloats;  // as far apart as the halves
+    std::int32_t floats;
+    std::int32_t bytes;
+
+    VIGIL_HD InputLayout(std::uint32_t kinds, std::int32_t cols) {
+        const std::int32_t scales = (cols + kScaleCols - 1) / kScaleCols * 4;
+        const auto apart = [](std::int32_t plane) { return plane % 128 == 64 ? plane : plane + 64; };
+        digit_stride = apart(cols);
+        half_stride = apart(2 * cols);
+        std::int32_t at = 0;
+        const auto reserve = [&](std::uint32_t kind, std::int32_t n) {
+            const std::int32_t here = at;
+            if ((kinds & kind) != 0) at += (n + 63) / 64 * 64;
+            return here;
+        };
+        digit_scales = reserve(kInt8Digits, scales);
+        sums = reserve(kInt8Digits, cols / kSumCols * 4);
+        half_scales = reserve(kHalfParts, scales);
+        digits = reserve(kInt8Digits, 3 * digit_stride);
+        halves = reserve(kHalfParts, 2 * half_stride);
+        bfloats = reserve(kBfloatParts, 3 * half_stride);
+        floats = reserve(kFloats, 4 * cols);
+        bytes = at;
+    }
+};
+
+// Whether a matrix of this width can be kept in tiles.
+constexpr bool fits(TensorFormat f, std::int32_t cols) {
+    return slab_bytes(f) > 0 && cols % (has_blocks_of_256(f) ? kBlockCols : kSlabCols) == 0 && cols <= 1 << 16;
+}
+
+constexpr VIGIL_HD std::int32_t row_tiles(std::int32_t rows) {
+    return (rows + kRows - 1) / kRows;
+}
+
+// How a matrix that fits is cut. Chunks are narrow enough that a tile keeps the 16 warps busy, and wide enough that
+// little of their work is not multiplication.
+inline TileShape shape(TensorFormat f, std::int32_t cols) {
+    const std::int32_t n_slabs = cols / kSlabCols;
+    constexpr std::int32_t kWarps = 16;
+    const std::int32_t widest = f == TensorFormat::kF32                               ? 1
+                                : f == TensorFormat::kF16 || f == TensorFormat::kBF16 ? 2
+                                                                                      : 4;
+    std::int32_t slabs = (n_slabs + kWarps - 1) / kWarps;
+    if (slabs > widest) slabs = widest;
+    if (has_blocks_of_256(f)) slabs = 4;
+    while (n_slabs % slabs != 0) --slabs;
+    TileShape s;
+    s.chunk_cols = slabs * kSlabCols;
+    s.chunks_per_tile = n_slabs / slabs;
+    s.chunk_bytes = slabs * slab_bytes(f);
+    s.chunks_per_stage = kMaxStageBytes / s.chunk_bytes;
+    if (s.chunks_per_stage > kMaxChunksPerStage) s.chunks_per_stage = kMaxChunksPerStage;
+    // i / n as the upper word of i * reciprocal, exact for i below 2^16.
+    const auto reciprocal = [](std::int32_t n) { return 0xffffffffu / static_cast<std::uint32_t>(n) + 1; };
+    s.per_tile_reciprocal = s.chunks_per_tile == 1 ? 0 : reciprocal(s.chunks_per_tile);
+    s.per_stage_reciprocal = s.chunks_per_stage == 1 ? 0 : reciprocal(s.chunks_per_stage);
+    return s;
+}
+
+VIGIL_HD std::size_t tile_bytes(const TileShape& s) {
+    return static_cast<std::size_t>(s.chunks_per_tile) * static_cast<std::size_t>(s.chunk_bytes);
+}
+
+inline std::size_t matrix_bytes(const Tensor& t) {
+    return static_cast<std::size_t>(row_tiles(t.rows)) * tile_bytes(t.tiles);
+}
+
+}  // namespace vigil::device::tiles
