@@ -11,7 +11,7 @@ build=(
     libpcre2-dev libutf8proc-dev                          # the tokenizer's regular expressions and Unicode tables
     libcpp-httplib-dev pkg-config                         # the HTTP server
     libedit-dev                                           # line editing of vigil chat
-    libboost-dev                                          # Boost.Lockfree
+    libboost-dev libboost-context-dev                     # Boost.Lockfree; fibers of the tests' emulator
     doctest-dev libbenchmark-dev                          # tests and benchmarks
     python3 ca-certificates                               # the structure test; the model's download
 )

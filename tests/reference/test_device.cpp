@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "tests/emulator/emulated_device.h"
 #include "tests/reference/skip.h"
 
 namespace vigil::reference {
@@ -10,13 +11,13 @@ namespace vigil::reference {
 std::string test_device_name() {
     const char* given = std::getenv("VIGIL_TEST_DEVICE");
     std::string name = given != nullptr ? given : "cpu";
-    if (name != "cpu" && name != "cuda" && !name.starts_with("cuda:"))
-        throw std::runtime_error("VIGIL_TEST_DEVICE is '" + name + "', not cpu, cuda or cuda:N");
+    if (name != "cpu" && name != "emulator" && name != "cuda" && !name.starts_with("cuda:"))
+        throw std::runtime_error("VIGIL_TEST_DEVICE is '" + name + "', not cpu, emulator, cuda or cuda:N");
     return name;
 }
 
 bool on_cuda() {
-    return test_device_name() != "cpu";
+    return test_device_name().starts_with("cuda");
 }
 
 void skip_without_device() {
@@ -28,6 +29,7 @@ std::unique_ptr<host::Device> make_test_device() {
     skip_without_device();
     const std::string name = test_device_name();
     if (name == "cpu") return host::make_cpu_device(2);
+    if (name == "emulator") return emulator::make_emulated_device(3);
     return host::make_cuda_device(name == "cuda" ? 0 : std::stoi(name.substr(5)));
 }
 

@@ -1,4 +1,5 @@
-// The device that tests run on: the one that $VIGIL_TEST_DEVICE names, cpu (the default), cuda or cuda:N.
+// The device that tests run on: the one that $VIGIL_TEST_DEVICE names, cpu (the default), cuda, cuda:N or emulator (the
+// Hopper path on three emulated multiprocessors, tests/emulator).
 #pragma once
 
 #include <memory>

@@ -1,0 +1,73 @@
+// The Hopper path's phases against the oracle, for every format that it keeps in tiles. On the emulator, or on a GPU
+// that has the path.
+#include <doctest/doctest.h>
+
+#include "tests/phases/phase_check.h"
+#include "tests/phases/test_model.h"
+
+using namespace vigil;
+using namespace vigil::phases;
+
+namespace {
+
+constexpr const char* kTypes[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"};
+
+Deviations check(const synth::ModelSpec& spec, int context, int n_blocks = 0) {
+    CAPTURE(spec.type);
+    CAPTURE(spec.architecture);
+    const Deviations d = compare_two_tokens(TestModel(spec).file(), {.context = context, .n_blocks = n_blocks});
+    check_limits(d);
+    return d;
+}
+
+}  // namespace
+
+TEST_CASE("the stream's phases agree with the oracle for every format and architecture") {
+    Deviations worst;
+    for (const char* type : kTypes) {
+        for (const char* architecture : {"llama", "qwen2", "qwen3"}) {
+            auto spec = small_spec(architecture);
+            spec.type = type;
+            worst.merge(check(spec, 9));
+        }
+    }
+    report("formats and architectures", worst);
+}
+
+TEST_CASE("the stream's phases agree with the oracle for mixtures of formats") {
+    Deviations worst;
+    for (const char* type : {"Q4_K_M", "Q5_K_M"}) {
+        auto spec = small_spec();
+        spec.type = type;
+        spec.tied = false;
+        worst.merge(check(spec, 40));
+    }
+    report("mixtures", worst);
+}
+
+TEST_CASE("the stream's phases agree with the oracle where widths are odd numbers of slabs") {
+    Deviations worst;
+    for (const char* type : {"F16", "Q8_0", "Q4_1", "Q5_0"}) {
+        auto spec = small_spec();
+        spec.type = type;
+        spec.dim = 192;
+        spec.n_heads = 3;
+        spec.n_kv_heads = 1;
+        spec.ffn_dim = 448;
+        spec.vocab_size = 600;  // the last tile is not full
+        worst.merge(check(spec, 70));
+    }
+    report("odd widths", worst);
+}
+
+TEST_CASE("the stream's phases agree with the oracle where a block has many tiles, or none") {
+    Deviations worst;
+    auto spec = small_spec();
+    spec.ffn_dim = 1024;  // 64 tiles of gate and of up: several runs
+    spec.vocab_size = 2048;
+    worst.merge(check(spec, 20, 1));
+    spec.dim = spec.n_heads * spec.head_dim;
+    spec.ffn_dim = 64;
+    worst.merge(check(spec, 20));
+    report("many tiles, or none", worst);
+}
