@@ -53,8 +53,8 @@ VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
     barrier_init_fence();
 }
 
-// The producer: one thread. Returns when the consumers say stop, with nothing under way; under
-// launch dispatch (`tokens` 1) also at the end of the list.
+// The producer: one thread. Returns when the consumers say stop, with nothing under way; under launch dispatch
+// (`one_token`) also at the end of the list.
 class Producer {
    public:
     VIGIL_DEVICE Producer(StreamControl* c, std::uint64_t deadline_ns)
