@@ -101,5 +101,5 @@ TEST_CASE("[long] likelihood of a text of two thousand tokens is that of transfo
     Harness harness(file, reference::test_device(), {.max_seq_len = n + 1, .event_capacity = 4096});
     const double nll = mean_nll(score(harness, first(golden.text_tokens, n), 0));
     MESSAGE("nll " << nll << ", transformers " << golden.text_nll << ", over " << n - 1 << " tokens");
-    CHECK(nll == doctest::Approx(golden.text_nll).epsilon(0.005));
+    CHECK(nll == doctest::Approx(golden.text_nll).epsilon(0.001));
 }
