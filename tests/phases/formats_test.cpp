@@ -13,11 +13,13 @@
 #include "host/gguf/dequantize.h"
 #include "host/gguf/float16.h"
 #include "ringbuf/ordering.h"
+#include "tests/reference/device_array.h"
 #include "tests/reference/harness.h"
 
 using namespace vigil;
 using device::TensorFormat;
 using gguf::TensorType;
+using reference::DeviceArray;
 using reference::test_device;
 
 namespace {
@@ -89,30 +91,6 @@ std::vector<float> unpacked(const Format& f, const std::vector<std::byte>& data,
     gguf::dequantize(f.type, data, values);
     return values;
 }
-
-// Memory on the device under test with the lifetime of a test.
-template <class T>
-class DeviceArray {
-   public:
-    explicit DeviceArray(const std::vector<T>& values) : size_(values.size()) {
-        data_ = static_cast<T*>(test_device().allocate(size_ * sizeof(T)));
-        test_device().upload(data_, values.data(), size_ * sizeof(T));
-        test_device().flush_uploads();
-    }
-    ~DeviceArray() { test_device().release(data_); }
-    DeviceArray(const DeviceArray&) = delete;
-    DeviceArray& operator=(const DeviceArray&) = delete;
-    T* get() const { return data_; }
-    std::vector<T> read() const {
-        std::vector<T> values(size_);
-        test_device().download(values.data(), data_, size_ * sizeof(T));
-        return values;
-    }
-
-   private:
-    std::size_t size_;
-    T* data_;
-};
 
 // As a model's matrices lie: the last word of a block is read whole, so memory goes on to a multiple of 16 bytes.
 std::vector<std::byte> padded(std::vector<std::byte> data) {

@@ -9,6 +9,7 @@
 #include "device/launch.h"
 #include "device/prefill_launch.h"
 #include "host/gguf/float16.h"
+#include "tests/reference/device_array.h"
 #include "tests/reference/harness.h"
 
 namespace {
@@ -18,32 +19,8 @@ using vigil::device::PrefillOp;
 using vigil::device::PrefillStep;
 using vigil::device::TensorFormat;
 using vigil::gguf::half_to_float;
+using vigil::reference::DeviceArray;
 using vigil::reference::test_device;
-
-// Memory on the device under test with the lifetime of a test.
-template <class T>
-class DeviceArray {
-   public:
-    explicit DeviceArray(const std::vector<T>& values) : size_(values.size()) {
-        data_ = static_cast<T*>(test_device().allocate(size_ * sizeof(T)));
-        test_device().upload(data_, values.data(), size_ * sizeof(T));
-        test_device().flush_uploads();
-    }
-    ~DeviceArray() { test_device().release(data_); }
-    DeviceArray(const DeviceArray&) = delete;
-    DeviceArray& operator=(const DeviceArray&) = delete;
-
-    T* get() const { return data_; }
-    std::vector<T> read() const {
-        std::vector<T> values(size_);
-        test_device().download(values.data(), data_, size_ * sizeof(T));
-        return values;
-    }
-
-   private:
-    std::size_t size_;
-    T* data_;
-};
 
 std::vector<float> random_floats(std::size_t n, unsigned seed, float spread = 1.0f) {
     std::mt19937 generator(seed);
