@@ -288,6 +288,7 @@ VIGIL_DEVICE int batch_row(const Team& team) {
 template <class M>
 VIGIL_DEVICE float* warp_squares(const M& m) {
     static_assert(2 * kConsumers / 32 <= kMaxWarps, "two sets");
+    static_assert(offsetof(BlockScratch, reduce) % sizeof(float4) == 0, "norm_scale reads four at once");
     return m.scratch()->reduce + m.team.stream.norm() * (kConsumers / 32);
 }
 
