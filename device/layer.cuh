@@ -15,6 +15,7 @@ template <class M>
 VIGIL_DEVICE void decode_layer(M& m, const KernelArgs& a, int layer, const TokenContext& t) {
     const LayerWeights& w = layer_weights(m, layer);
     const auto done = [&](ring::Phase phase) { m.trace_phase(a, t, phase, layer); };
+    begin_layer(m, a, layer);
     qkv_proj(m, a, w, layer, t);  // Wqkv · rmsnorm(x), my rows
     done(ring::Phase::kQkv);
     if (layer + 1 < a.config.n_layers) load_layer(m, a, layer + 1);

@@ -53,9 +53,7 @@ struct TileShape {
     std::int32_t chunk_cols = 0;  // 0: the matrix is not in tiles
     std::int32_t chunks_per_tile = 0;
     std::int32_t chunk_bytes = 0;
-    std::int32_t chunks_per_stage = 0;       // of the stream
-    std::uint32_t per_tile_reciprocal = 0;   // i / chunks_per_tile is the upper word of i times this; 0: by one
-    std::uint32_t per_stage_reciprocal = 0;  // likewise by chunks_per_stage
+    std::int32_t stage_log2 = 0;  // a stage of the stream holds 2^stage_log2 chunks
 };
 
 // A matrix [rows, cols]; y = W x has rows outputs. A row is whole blocks and rows follow each other without gaps, as in
@@ -200,7 +198,9 @@ struct StreamPlan {
     std::int32_t n_stages = 0;
     std::int32_t stage_bytes = 0;
     std::int32_t copies_in_flight = 0;  // stages on their way at once
-    std::int32_t n_runs = 0;            // entries of the list that a block makes of its share (device/sm90/stream.cuh)
+    std::int32_t runs_per_layer = 0;  // entries of the list that a block makes of its share (device/sm90/stream.cuh) …
+    std::int32_t n_runs = 0;          // … and in all, with the output matrix's
+    std::uint32_t kinds = 0;          // of tiles::InputKind, for any vector
 };
 
 // How a model is laid over a machine.

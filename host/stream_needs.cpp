@@ -25,7 +25,7 @@ device::StreamNeeds stream_needs(const gguf::File& file, const device::ModelConf
         const device::TensorFormat format = format_of(t->type);
         const device::TileShape shape = tiles::shape(format, cols);
         kinds |= tiles::input_kind(format);
-        needs.stage_bytes = std::max(needs.stage_bytes, shape.chunks_per_stage * shape.chunk_bytes);
+        needs.stage_bytes = std::max(needs.stage_bytes, shape.chunk_bytes << shape.stage_log2);
         bytes += static_cast<double>(t->data.size());
         weights += static_cast<double>(t->data.size()) / tiles::slab_bytes(format) * tiles::kRows * tiles::kSlabCols;
     };

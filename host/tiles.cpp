@@ -1,6 +1,5 @@
 #include "host/tiles.h"
 
-#include <array>
 #include <cstdint>
 #include <cstring>
 
@@ -88,6 +87,13 @@ std::size_t at_lane(int lane, int bytes) {
     return static_cast<std::size_t>(lane) * static_cast<std::size_t>(bytes);
 }
 
+// Eight nibbles: four in each of the words of the two parts of a lane's columns, block 0 in the low ones.
+void put_nibbles(std::byte* slab, Place p, int eighth, int b, const Quants& q) {
+    for (int part = 0; part < 2; ++part)
+        put_bits(slab, at_lane(p.lane(eighth), 16) + static_cast<std::size_t>((2 * part + p.h) * 4),
+                 ((q.nibbles >> (4 * part)) & 0x0f0f0f0fu) << (4 * b));
+}
+
 std::uint32_t spread_fifth(const Quants& q, int b, int h) {
     std::uint32_t bits = 0;
     for (int i = 0; i < 8; ++i) bits |= q.above[i] << (8 * (i % 4) + 4 * b + 2 * h + i / 4);
@@ -137,7 +143,7 @@ void pack_blocks32(const std::byte* row, int n_slabs, int slab_bytes, Place p, s
             const auto block = load_block<Block>(row, 2 * slab + b);
             for (int eighth = 0; eighth < kEighths; ++eighth) {
                 const Quants q = quants32(block, eighth);
-                put(to, at_lane(p.lane(eighth), 16) + static_cast<std::size_t>((2 * b + p.h) * 4), q.nibbles);
+                put_nibbles(to, p, eighth, b, q);
                 if (kFive) put_bits(to, 512 + at_lane(p.lane(eighth), 4), spread_fifth(q, b, p.h));
             }
             const auto scale = static_cast<std::size_t>(kScales + ((p.g * 2 + p.h) * 2 + b) * (kStored ? 4 : 2));
@@ -147,17 +153,17 @@ void pack_blocks32(const std::byte* row, int n_slabs, int slab_bytes, Place p, s
     }
 }
 
-// The eight scales and minima of a block as bits apart: low four bits of each, upper two of each.
-std::array<std::uint32_t, 3> spread_scales(const gguf::PackedScalesK& scales) {
-    std::array<std::uint32_t, 3> words{};
+// The header's part for a block of 256: what it has for each pair of blocks of 32 is shared with the other half's row.
+void put_scales(std::byte* header, Place p, const gguf::PackedScalesK& scales) {
     for (int i = 0; i < 8; ++i) {
         const std::uint32_t scale = scales.scale(i);
         const std::uint32_t minimum = scales.minimum(i);
-        words[0] |= (scale & 15) << (4 * i);
-        words[1] |= (minimum & 15) << (4 * i);
-        words[2] |= (scale >> 4) << (2 * i) | (minimum >> 4) << (16 + 2 * i);
+        const int byte = 2 * p.h + i % 2;
+        const auto pair = static_cast<std::size_t>(4 * p.g + i / 2);
+        put_bits(header, 4 * pair, (scale | (minimum >> 4) << 6) << (8 * byte));
+        // Two pairs share a word.
+        put_bits(header, 128 + pair / 2 * 4, (minimum & 15) << (16 * (pair % 2) + 8 * (byte % 2) + 4 * (byte / 2)));
     }
-    return words;
 }
 
 template <class Block>
@@ -178,25 +184,25 @@ void pack_blocks256(const std::byte* row, int n_chunks, int chunk_bytes, int ind
             for (int eighth = 0; eighth < kEighths; ++eighth) {
                 const Quants q = quants256(block, u, eighth);
                 const int lane = p.lane(eighth);
-                put(to, static_cast<std::size_t>(512 * slab + (2 * b + p.h) * 4) + at_lane(lane, 16), q.nibbles);
+                put_nibbles(to + 512 * slab, p, eighth, b, q);
                 if (kFive)
                     put_bits(to, static_cast<std::size_t>(2048 + 128 * slab) + at_lane(lane, 4),
                              spread_fifth(q, b, p.h));
                 if (kSix) {
                     std::uint32_t pairs = 0;
-                    for (int i = 0; i < 8; ++i) pairs |= q.above[i] << (8 * (i % 4) + 2 * (2 * p.h + i / 4));
+                    for (int i = 0; i < 8; ++i) pairs |= (q.above[i] ^ 2u) << (8 * (i % 4) + 2 * (2 * p.h + i / 4));
                     put_bits(to, static_cast<std::size_t>(2048 + 256 * slab + 4 * b) + at_lane(lane, 8), pairs);
                 }
             }
         }
         if constexpr (kSix) {
             std::memcpy(to + 3072 + 16 * index, block.scales, sizeof block.scales);
-            put(to, static_cast<std::size_t>(3328 + 2 * index), block.d);
+            put(to, static_cast<std::size_t>(3328 + 4 * p.g + 2 * p.h), block.d);
         } else {
-            const auto header = static_cast<std::size_t>(2048 + (kFive ? 512 : 0) + 16 * index);
-            put(to, header, block.d);
-            put(to, header + 2, block.dmin);
-            put(to, header + 4, spread_scales(block.scales));
+            std::byte* header = to + 2048 + (kFive ? 512 : 0);
+            put_scales(header, p, block.scales);
+            put(header, static_cast<std::size_t>(192 + 8 * p.g + 4 * p.h), block.d);
+            put(header, static_cast<std::size_t>(192 + 8 * p.g + 4 * p.h + 2), block.dmin);
         }
     }
 }

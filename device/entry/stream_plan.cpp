@@ -17,14 +17,18 @@ std::int32_t runs_of(std::int32_t n, std::int32_t n_blocks, std::int32_t at_once
     return ceil_div(ceil_div(n, n_blocks), at_once);
 }
 
-std::int32_t n_runs(const ModelConfig& c, std::int32_t n_blocks) {
+std::int32_t runs_per_layer(const ModelConfig& c, std::int32_t n_blocks) {
     using sm90::kBatchTiles;
     const std::int32_t qkv = tiles::row_tiles(head_rows(c)) + 2 * tiles::row_tiles(kv_rows(c));
-    const std::int32_t per_layer = runs_of(qkv, n_blocks, kBatchTiles) + 2  // and two boundaries between matrices
-                                   + 2 * runs_of(tiles::row_tiles(c.dim), n_blocks, kBatchTiles) +
-                                   2 * runs_of(tiles::row_tiles(c.ffn_dim), n_blocks, kBatchTiles / 2);
-    const std::int32_t logits = ceil_div(ceil_div(c.vocab_size, kTileRows), n_blocks) * (kTileRows / tiles::kRows);
-    return c.n_layers * per_layer + ceil_div(logits, kBatchTiles);
+    return runs_of(qkv, n_blocks, kBatchTiles) + 2  // and two boundaries between matrices
+           + 2 * runs_of(tiles::row_tiles(c.dim), n_blocks, kBatchTiles) +
+           2 * runs_of(tiles::row_tiles(c.ffn_dim), n_blocks, kBatchTiles / 2);
+}
+
+std::int32_t logits_runs(const ModelConfig& c, std::int32_t n_blocks) {
+    const std::int32_t tiles =
+        ceil_div(ceil_div(c.vocab_size, kTileRows), n_blocks) * (kTileRows / device::tiles::kRows);
+    return ceil_div(tiles, sm90::kBatchTiles);
 }
 
 }  // namespace
@@ -36,12 +40,17 @@ bool plan_stream(const ModelConfig& c, std::int32_t shared_bytes, GridPlan& plan
     const std::int32_t area = std::max({phase_area_bytes(c), input(c.stream.dim, c.dim),
                                         input(c.stream.heads, head_rows(c)), input(c.stream.ffn, c.ffn_dim)});
     trial.area_bytes = ceil_div(area, kLine) * kLine;
-    trial.stream = {0, c.stream.stage_bytes, c.stream.copies_in_flight, n_runs(c, plan.n_blocks)};
+    trial.stream.stage_bytes = c.stream.stage_bytes;
+    trial.stream.copies_in_flight = c.stream.copies_in_flight;
+    trial.stream.runs_per_layer = runs_per_layer(c, plan.n_blocks);
+    trial.stream.n_runs = c.n_layers * trial.stream.runs_per_layer + logits_runs(c, plan.n_blocks);
+    trial.stream.kinds = c.stream.dim | c.stream.heads | c.stream.ffn;
+    trial.stream.n_stages = 0;
     const std::int32_t rest = shared_bytes - sm90::StreamMemory(trial).bytes;
     trial.stream.n_stages = std::min(rest / c.stream.stage_bytes, sm90::kMaxStages);
-    // A round of the 16 warps takes at most eight stages, since each holds two chunks or more; a run's last stage may
-    // be short. stream.cuh has the reason.
-    constexpr std::int32_t kRound = 16 / 2 + 1;
+    // A round of the warps takes at most so many stages, and a run's last stage may be short. stream.cuh has the
+    // reason.
+    constexpr std::int32_t kRound = (tiles::kWarps >> tiles::kMinStageLog2) + 1;
     if (trial.stream.n_stages <= kRound + trial.stream.copies_in_flight) return false;
     trial.shared_bytes = sm90::StreamMemory(trial).bytes;
     plan = trial;

@@ -42,13 +42,15 @@ VIGIL_DEVICE const char* row_pointer(const Tensor& t, int row) {
 }
 
 // A machine that has to prepare for what comes hears of it: before the first token, before a single step, and when a
-// token begins. Most have nothing to prepare.
+// token or a layer begins. Most have nothing to prepare.
 template <class M>
 VIGIL_DEVICE void open_stream(M&, const KernelArgs&) {}
 template <class M>
-VIGIL_DEVICE void open_stream(M&, const KernelArgs&, ring::Phase, const LayerWeights&) {}
+VIGIL_DEVICE void open_stream(M&, const KernelArgs&, ring::Phase, int, const LayerWeights&) {}
 template <class M>
 VIGIL_DEVICE void begin_token(M&, const KernelArgs&, const TokenContext&) {}
+template <class M>
+VIGIL_DEVICE void begin_layer(M&, const KernelArgs&, int) {}
 
 // Works out what falls to this block, once per kernel, a thread each; the block synchronises before it is used.
 template <class M>

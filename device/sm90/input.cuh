@@ -36,11 +36,15 @@ VIGIL_DEVICE float power_of_two(int exponent) {
 }
 
 // A warp stores 128 neighbouring values, each lane the four at `column` = 128 k + 4 lane. All lanes must call; those
-// beyond the vector with zeros and `inside` false.
+// beyond the vector with zeros and `inside` false. `kinds` are among `Kinds`.
+template <std::uint32_t Kinds>
 VIGIL_DEVICE void store_input(Shared to, const tiles::InputLayout& at, std::uint32_t kinds, int column, int lane,
                               bool inside, const float (&v)[4]) {
+    const auto wanted = [&](std::uint32_t kind) {
+        return (Kinds & kind) != 0 && (Kinds == kind || (kinds & kind) != 0);
+    };
     std::uint32_t largest = 0;
-    if ((kinds & (tiles::kInt8Digits | tiles::kHalfParts)) != 0) {
+    if (wanted(tiles::kInt8Digits) || wanted(tiles::kHalfParts)) {
         VIGIL_UNROLL
         for (int i = 0; i < 4; ++i) largest = max(largest, __float_as_uint(v[i]) & 0x7fffffffu);
         largest = __reduce_max_sync(~0u, largest);
@@ -49,7 +53,7 @@ VIGIL_DEVICE void store_input(Shared to, const tiles::InputLayout& at, std::uint
     const int exponent = max(static_cast<int>(largest >> 23), 32) - 126;
     const bool finite = largest < 0x7f800000u;  // else the product must not be
     const int group = column / tiles::kScaleCols;
-    if ((kinds & tiles::kInt8Digits) != 0) {
+    if (wanted(tiles::kInt8Digits)) {
         const float up = power_of_two(22 - exponent);
         const float kMagic = 12582912.0f;  // 1.5 · 2^23: what is added to it is rounded to a whole number
         std::uint32_t q[4];
@@ -63,9 +67,9 @@ VIGIL_DEVICE void store_input(Shared to, const tiles::InputLayout& at, std::uint
         const std::uint32_t high23 = __byte_perm(q[2], q[3], 0x0062);
         if (inside) {
             // A lane of the product reads its eight values of both blocks of a slab at once.
-            const int within = column & (tiles::kSlabCols - 1);
-            const int place = (column - within) + ((within >> 3) & 3) * 16 + (within >> 5) * 8 + (within & 7);
-            const Shared plane = to + static_cast<Shared>(at.digits + place);
+            const int within = 4 * lane & (tiles::kSlabCols - 1);
+            const int place = ((within >> 3) & 3) * 16 + (within >> 5) * 8 + (within & 7) - within;
+            const Shared plane = to + static_cast<Shared>(at.digits + column + place);
             store_shared4(plane, __byte_perm(low01, low23, 0x5410));
             store_shared4(plane + static_cast<Shared>(at.digit_stride), __byte_perm(low01, low23, 0x7632));
             store_shared4(plane + static_cast<Shared>(2 * at.digit_stride), __byte_perm(high01, high23, 0x5410));
@@ -79,7 +83,7 @@ VIGIL_DEVICE void store_input(Shared to, const tiles::InputLayout& at, std::uint
         if (inside && lane % (tiles::kSumCols / 4) == 0)
             store_shared_float(to + static_cast<Shared>(at.sums + column / tiles::kSumCols * 4), sum);
     }
-    if ((kinds & tiles::kHalfParts) != 0) {
+    if (wanted(tiles::kHalfParts)) {
         const float up = power_of_two(15 - exponent);
         const __half2 a = __floats2half2_rn(v[0] * up, v[1] * up);
         const __half2 b = __floats2half2_rn(v[2] * up, v[3] * up);
@@ -96,7 +100,7 @@ VIGIL_DEVICE void store_input(Shared to, const tiles::InputLayout& at, std::uint
             store_shared_float(to + static_cast<Shared>(at.half_scales + 4 * group),
                                finite ? power_of_two(exponent - 15) : __int_as_float(0x7fffffff));
     }
-    if ((kinds & tiles::kBfloatParts) != 0 && inside) {
+    if (wanted(tiles::kBfloatParts) && inside) {
         float rest[4] = {v[0], v[1], v[2], v[3]};
         Shared plane = to + static_cast<Shared>(at.bfloats + 2 * column);
         VIGIL_UNROLL
@@ -109,7 +113,7 @@ VIGIL_DEVICE void store_input(Shared to, const tiles::InputLayout& at, std::uint
             store_shared8(plane, as_word(a), as_word(b));
         }
     }
-    if ((kinds & tiles::kFloats) != 0 && inside)
+    if (wanted(tiles::kFloats) && inside)
         store_shared16(to + static_cast<Shared>(at.floats + 4 * column), v[0], v[1], v[2], v[3]);
 }
 

@@ -32,10 +32,16 @@ VIGIL_DEVICE float scaled(float d, int q, float m) {
     return d * static_cast<float>(q) + m;
 }
 
-// Byte i of the first word holds in its low nibble weight i and in its high nibble weight i + 4; `fifth` adds 16s.
-VIGIL_DEVICE int nibble(std::uint32_t word, int i) {
-    return static_cast<int>((word >> (8 * (i % 4) + 4 * (i / 4))) & 15);
-}
+// The nibbles of a lane's eight weights: four in each of two words, those of block 0 in the bytes' low halves.
+struct Nibbles {
+    std::uint32_t words[2];
+
+    VIGIL_DEVICE Nibbles(const TileBytes& slab, const TilePlace& p) {
+        VIGIL_UNROLL
+        for (int part = 0; part < 2; ++part) words[part] = slab.word(p.lane * 16 + (2 * part + p.h) * 4) >> (4 * p.b);
+    }
+    VIGIL_DEVICE int operator[](int i) const { return static_cast<int>((words[i / 4] >> (8 * (i % 4))) & 15); }
+};
 
 VIGIL_DEVICE void unpack_blocks32(TensorFormat f, const TileBytes& slab, const TilePlace& p, float (&out)[8]) {
     const bool eight = f == TensorFormat::kQ8_0;
@@ -54,45 +60,45 @@ VIGIL_DEVICE void unpack_blocks32(TensorFormat f, const TileBytes& slab, const T
         return;
     }
     const int centre = stored ? 0 : five ? 16 : 8;
-    const std::uint32_t word = slab.word(p.lane * 16 + (2 * p.b + p.h) * 4);
+    const Nibbles nibbles(slab, p);
     const std::uint32_t bits = five ? slab.word(512 + p.lane * 4) >> (4 * p.b + 2 * p.h) : 0;
     VIGIL_UNROLL
     for (int i = 0; i < 8; ++i) {
         const int fifth = static_cast<int>((bits >> (8 * (i % 4) + i / 4)) & 1);
-        out[i] = scaled(d, nibble(word, i) + 16 * fifth - centre, m);
+        out[i] = scaled(d, nibbles[i] + 16 * fifth - centre, m);
     }
 }
 
 VIGIL_DEVICE void unpack_blocks256(TensorFormat f, const TileBytes& chunk, const TilePlace& p, float (&out)[8]) {
     const int row = p.g + 8 * p.h;
     const int block = 2 * p.slab + p.b;  // of 32 weights
-    const std::uint32_t word = chunk.word(512 * p.slab + p.lane * 16 + (2 * p.b + p.h) * 4);
+    const Nibbles nibbles({chunk.at + 512 * p.slab}, p);
     if (f == TensorFormat::kQ6_K) {
         const std::uint32_t pairs = chunk.word(2048 + 256 * p.slab + p.lane * 8 + 4 * p.b) >> (4 * p.h);
         const int half_block = p.lane % 4 / 2;
-        const float d =
-            chunk.half(3328 + 2 * row) * static_cast<float>(chunk.byte(3072 + 16 * row + 2 * block + half_block));
+        const float d = chunk.half(3328 + 4 * p.g + 2 * p.h) *
+                        static_cast<float>(chunk.byte(3072 + 16 * row + 2 * block + half_block));
         VIGIL_UNROLL
         for (int i = 0; i < 8; ++i) {
             const int upper = static_cast<int>((pairs >> (8 * (i % 4) + 2 * (i / 4))) & 3);
-            out[i] = d * static_cast<float>(nibble(word, i) + 16 * upper - 32);
+            out[i] = d * static_cast<float>(nibbles[i] + 16 * (upper ^ 2) - 32);
         }
         return;
     }
     const bool five = f == TensorFormat::kQ5_K;
-    const uint4 header = chunk.quad(2048 + (five ? 512 : 0) + 16 * row);
-    const auto six = [&](std::uint32_t low, std::uint32_t upper) {
-        return static_cast<float>(((low >> (4 * block)) & 15) | (((upper >> (2 * block)) & 3) << 4));
-    };
-    __half2 pair;
-    memcpy(&pair, &header.x, sizeof pair);
-    const float d = __low2float(pair) * six(header.y, header.w);
-    const float m = -(__high2float(pair) * six(header.z, header.w >> 16));
+    const int header = 2048 + (five ? 512 : 0);
+    const int byte = 2 * p.h + p.b;
+    const std::uint32_t both = chunk.word(header + 16 * p.g + 4 * p.slab) >> (8 * byte);
+    const std::uint32_t lows = chunk.word(header + 128 + 8 * p.g + p.slab / 2 * 4) >> (16 * (p.slab % 2));
+    const std::uint32_t minimum = ((both >> 2) & 0x30) | ((lows >> (8 * p.b + 4 * p.h)) & 15);
+    const int ds = header + 192 + 8 * p.g + 4 * p.h;
+    const float d = chunk.half(ds) * static_cast<float>(both & 63);
+    const float m = -(chunk.half(ds + 2) * static_cast<float>(minimum));
     const std::uint32_t bits = five ? chunk.word(2048 + 128 * p.slab + p.lane * 4) >> (4 * p.b + 2 * p.h) : 0;
     VIGIL_UNROLL
     for (int i = 0; i < 8; ++i) {
         const int fifth = static_cast<int>((bits >> (8 * (i % 4) + i / 4)) & 1);
-        out[i] = scaled(d, nibble(word, i) + 16 * fifth, m);
+        out[i] = scaled(d, nibbles[i] + 16 * fifth, m);
     }
 }
 

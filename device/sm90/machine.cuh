@@ -1,9 +1,9 @@
-// The Hopper path's part of the phases' vocabulary, found by overload on the Team: a block's share of a matrix in
-// tiles, the input prepared for matrix instructions, products from the weight stream. The phases themselves are the
-// same.
+// The Hopper path's part of the phases' vocabulary, found by overload on the Team: the input prepared for matrix
+// instructions, products from the weight stream. The phases themselves are the same.
 //
-// `rows` of BlockRows and RowPairs, and the block's shares, count tiles of 16 rows here, those of the second matrix
-// after those of the first. A block whose share is empty does not even wait for the input.
+// What a block multiplies is in its list of runs, made once per launch: the producer streams them in this order, and
+// the phases take them one by one in the same order. Shares are counted in tiles of 16 rows. A block whose share is
+// empty does not even wait for the input.
 #pragma once
 
 #include "device/layer.cuh"
@@ -12,94 +12,115 @@
 
 namespace vigil::device {
 
-template <class Exchange>
-using StreamMachine = Machine<sm90::Team, Exchange>;
+template <std::uint32_t Kinds, class Exchange>
+using StreamMachine = Machine<sm90::TeamFor<Kinds>, Exchange>;
 
 namespace sm90 {
 
-VIGIL_DEVICE std::uint32_t kinds_of(const BlockRows& b) {
-    std::uint32_t kinds = tiles::input_kind(b.first->format);
-    if (b.second != nullptr) kinds |= tiles::input_kind(b.second->format) | tiles::input_kind(b.third->format);
-    return kinds;
-}
-VIGIL_DEVICE std::uint32_t kinds_of(const RowPairs& p) {
-    return tiles::input_kind(p.first.format) | tiles::input_kind(p.second.format);
-}
-
-// visit(matrix, first tile, tiles, number of the matrix's row 0) for each run of a block's share, in the stream's
-// order.
-template <class Visit>
-VIGIL_DEVICE void for_each_run(const BlockRows& b, Visit&& visit) {
-    int tiles_before = 0;
-    int rows_before = 0;
-    VIGIL_UNROLL_BY(1)
-    for (int i = 0; i < 3; ++i) {
-        const Tensor* matrix = i == 0 ? b.first : i == 1 ? b.second : b.third;
-        if (matrix == nullptr) return;
-        const int n_tiles = tiles::row_tiles(matrix->rows);
-        const int end = min(b.rows.end - tiles_before, n_tiles);
-        for (int tile = max(b.rows.begin - tiles_before, 0); tile < end; tile += kBatchTiles)
-            visit(*matrix, tile, min(kBatchTiles, end - tile), rows_before);
-        tiles_before += n_tiles;
-        rows_before += matrix->rows;
-    }
-}
-
-// visit(first tile, tiles) for each pair of runs.
-template <class Visit>
-VIGIL_DEVICE void for_each_run(const RowPairs& p, Visit&& visit) {
-    constexpr int kPairs = kBatchTiles / 2;
-    for (int tile = p.rows.begin; tile < p.rows.end; tile += kPairs) visit(tile, min(kPairs, p.rows.end - tile));
-}
-
 // ---- the list of runs ---------------------------------------------------------------------------------------
 
-// Writes runs one after the other, or only counts them.
+// Writes runs one after the other.
 struct RunWriter {
     Run* to;
     int n = 0;
+    int phase_begin = 0;
+    std::uint32_t kinds = 0;  // of the phase
 
-    VIGIL_DEVICE void add(const Tensor& w, int tile, int n_tiles) {
+    // At most kBatchTiles tiles. The rows before the matrix that the phase counts too are `rows_before`.
+    VIGIL_DEVICE void add(const Tensor& w, int tile, int n_tiles, int rows_before, int first_group) {
+        const TileShape& shape = w.tiles;
         Run run;
-        run.from = static_cast<const char*>(w.data) + static_cast<std::size_t>(tile) * tiles::tile_bytes(w.tiles);
-        run.n_chunks = static_cast<std::uint16_t>(n_tiles * w.tiles.chunks_per_tile);
-        run.chunks_per_stage = static_cast<std::uint16_t>(w.tiles.chunks_per_stage);
-        run.chunk_bytes = static_cast<std::uint32_t>(w.tiles.chunk_bytes);
-        if (to != nullptr) to[n] = run;
-        ++n;
+        run.from = static_cast<const char*>(w.data) + static_cast<std::size_t>(tile) * tiles::tile_bytes(shape);
+        run.chunk_bytes = static_cast<std::uint32_t>(shape.chunk_bytes);
+        run.n_chunks = static_cast<std::uint16_t>(n_tiles * shape.chunks_per_tile);
+        run.stage_log2 = static_cast<std::uint8_t>(shape.stage_log2);
+        run.format = static_cast<std::uint8_t>(tiles::format_index(w.format));
+        run.first_row = rows_before + tile * tiles::kRows;
+        run.n_rows = static_cast<std::uint16_t>(min(n_tiles * tiles::kRows, w.rows - tile * tiles::kRows));
+        run.chunks_per_tile = static_cast<std::uint16_t>(shape.chunks_per_tile);
+        run.reciprocal = static_cast<std::uint16_t>((255 + shape.chunks_per_tile) / shape.chunks_per_tile);
+        run.step_tiles = static_cast<std::uint8_t>(tiles::kWarps / shape.chunks_per_tile);
+        run.step_chunks = static_cast<std::uint8_t>(tiles::kWarps % shape.chunks_per_tile);
+        run.slabs = static_cast<std::uint8_t>(shape.chunk_cols / tiles::kSlabCols);
+        run.first_group = static_cast<std::uint8_t>(first_group);
+        run.kinds = static_cast<std::uint8_t>(kinds);
+        run.last_of_phase = 0;
+        to[n++] = run;
     }
-    VIGIL_DEVICE void add(const BlockRows& b) {
-        for_each_run(b, [&](const Tensor& w, int tile, int n_tiles, int) { add(w, tile, n_tiles); });
+    VIGIL_DEVICE void begin_phase(std::uint32_t phase_kinds) {
+        phase_begin = n;
+        kinds = phase_kinds;
     }
-    VIGIL_DEVICE void add(const RowPairs& p) {
-        for_each_run(p, [&](int tile, int n_tiles) {
-            add(p.first, tile, n_tiles);
-            add(p.second, tile, n_tiles);
-        });
+    VIGIL_DEVICE void end_phase() {
+        if (n == phase_begin) to[n++] = {};
+        to[n - 1].last_of_phase = 1;
     }
-    // The runs of one phase.
-    VIGIL_DEVICE void add(ring::Phase phase, const LayerWeights& w, const BlockShares& shares) {
-        if (phase == ring::Phase::kQkv) add(BlockRows{&w.wq, &w.wk, &w.wv, shares.qkv});
-        if (phase == ring::Phase::kOutputProj) add(BlockRows{&w.wo, nullptr, nullptr, shares.residual});
-        if (phase == ring::Phase::kGateUp) add(RowPairs{w.w_gate, w.w_up, shares.hidden});
-        if (phase == ring::Phase::kDown) add(BlockRows{&w.w_down, nullptr, nullptr, shares.residual});
+
+    // A share of one matrix, or of the rows of several taken as one.
+    VIGIL_DEVICE void add_rows(const Range& share, const Tensor* first, const Tensor* second, const Tensor* third) {
+        std::uint32_t all = 0;
+        VIGIL_UNROLL_BY(1)
+        for (int i = 0; i < 3; ++i) {
+            const Tensor* w = i == 0 ? first : i == 1 ? second : third;
+            if (w != nullptr) all |= tiles::input_kind(w->format);
+        }
+        begin_phase(all);
+        int tiles_before = 0;
+        int rows_before = 0;
+        VIGIL_UNROLL_BY(1)
+        for (int i = 0; i < 3; ++i) {
+            const Tensor* w = i == 0 ? first : i == 1 ? second : third;
+            if (w == nullptr) break;
+            const int n_tiles = tiles::row_tiles(w->rows);
+            const int end = min(share.end - tiles_before, n_tiles);
+            for (int tile = max(share.begin - tiles_before, 0); tile < end; tile += kBatchTiles)
+                add(*w, tile, min(kBatchTiles, end - tile), rows_before, 0);
+            tiles_before += n_tiles;
+            rows_before += w->rows;
+        }
+        end_phase();
     }
-    VIGIL_DEVICE void add_layer(const LayerWeights& w, const BlockShares& shares) {
-        add(ring::Phase::kQkv, w, shares);
-        add(ring::Phase::kOutputProj, w, shares);
-        add(ring::Phase::kGateUp, w, shares);
-        add(ring::Phase::kDown, w, shares);
+    // The same rows of two matrices, in pairs of runs.
+    VIGIL_DEVICE void add_pairs(const Range& share, const Tensor& first, const Tensor& second) {
+        constexpr int kPairs = kBatchTiles / 2;
+        begin_phase(tiles::input_kind(first.format) | tiles::input_kind(second.format));
+        for (int tile = share.begin; tile < share.end; tile += kPairs) {
+            const int n_tiles = min(kPairs, share.end - tile);
+            add(first, tile, n_tiles, 0, 0);
+            add(second, tile, n_tiles, 0, kPairs);
+        }
+        end_phase();
     }
 };
 
-// The block's share of the output matrix, whose order of addition goes by tiles of kTileRows logits. Thread 0 leaves
-// the matrix in shared memory; others may use the result once the block has synchronised.
+// A phase's share for this block. From layer to layer it moves on by one block, so that over the layers all blocks get
+// the same number of tiles but one.
 template <class M>
-VIGIL_DEVICE BlockRows vocab_share(const M& m, const KernelArgs& a) {
+VIGIL_DEVICE Range rotated_share(const M& m, int n_tiles, int layer) {
+    return share(n_tiles, (m.team.block() + layer) % m.team.n_blocks(), m.team.n_blocks());
+}
+
+template <class M>
+VIGIL_DEVICE void add_phase(const M& m, const ModelConfig& c, RunWriter& writer, ring::Phase phase, int layer,
+                            const LayerWeights& w) {
+    if (phase == ring::Phase::kQkv) {
+        const int n = tiles::row_tiles(head_rows(c)) + 2 * tiles::row_tiles(kv_rows(c));
+        writer.add_rows(rotated_share(m, n, layer), &w.wq, &w.wk, &w.wv);
+    } else if (phase == ring::Phase::kGateUp) {
+        writer.add_pairs(rotated_share(m, tiles::row_tiles(c.ffn_dim), layer), w.w_gate, w.w_up);
+    } else if (phase == ring::Phase::kOutputProj || phase == ring::Phase::kDown) {
+        const Tensor& matrix = phase == ring::Phase::kDown ? w.w_down : w.wo;
+        writer.add_rows(rotated_share(m, tiles::row_tiles(c.dim), layer), &matrix, nullptr, nullptr);
+    }
+}
+
+// The block's share of the output matrix, whose order of addition goes by tiles of kTileRows logits.
+template <class M>
+VIGIL_DEVICE void add_logits(const M& m, const KernelArgs& a, RunWriter& writer) {
     static_assert(kTileRows % tiles::kRows == 0, "whole tiles");
-    if (m.team.thread() == 0) m.scratch()->output[0] = a.weights.output;
     const Range rows = logit_rows(a.config, m.team.block(), m.team.n_blocks());
-    return {&m.scratch()->output[0], nullptr, nullptr, {rows.begin / tiles::kRows, tiles::row_tiles(rows.end)}};
+    m.scratch()->output[0] = a.weights.output;  // a pointer to the argument would make the compiler copy all of it
+    writer.add_rows({rows.begin / tiles::kRows, tiles::row_tiles(rows.end)}, &m.scratch()->output[0], nullptr, nullptr);
 }
 
 VIGIL_DEVICE void publish_runs(const Team& team, int first_logits, int n) {
@@ -109,15 +130,6 @@ VIGIL_DEVICE void publish_runs(const Team& team, int first_logits, int n) {
 }
 
 // ---- products -----------------------------------------------------------------------------------------------
-
-// A run to be multiplied.
-struct RunView {
-    StreamControl* control;
-    StreamCursor cursor;  // at its first stage
-    int n_chunks;
-    int ordinal;  // of its first chunk, among those since the block's barrier
-    int first;    // tile of the partial sums
-};
 
 // To be asked after each look at a stage whose weights are not there: false when the deadline is over or the block has
 // given up. It calls nothing, since whoever waits holds many registers. Under launch dispatch there is nobody to report
@@ -141,146 +153,166 @@ VIGIL_DEVICE bool keeps_waiting_for_stage(StreamControl* c, std::uint32_t spins,
     return false;
 }
 
-// multiply(chunk, first slab of it, sum) for this warp's chunks; leaves one sum per row and slot.
+// multiply(chunk, first slab of it, sum) for this warp's chunks; leaves one sum per row and slot. `ordinal` chunks of
+// another run came before since the block's last barrier.
 template <class Multiply>
-VIGIL_DEVICE void multiply_chunks(const RunView& r, const TileShape& shape, int warp, int lane, Multiply&& multiply) {
-    constexpr int kWarps = kConsumers / 32;
-    const int slabs = shape.chunk_cols / tiles::kSlabCols;
-    const int n_stages = r.control->n_stages;
-    const int stage_bytes = r.control->stage_bytes;
-    const Shared stages = r.control->stages;
-    const Shared partials =
-        r.control->partials + static_cast<Shared>(r.cursor.half() * kPartialBytes + r.first * kSlots * kSlotFloats * 4);
-    int stage = r.cursor.stage();
-    std::uint32_t parity = r.cursor.parity();
-    int use = 0;
+VIGIL_DEVICE void multiply_chunks(StreamControl* c, StreamCursor cursor, const Run& r, int ordinal, int lane,
+                                  Multiply&& multiply) {
+    const uint4 words = load_shared16(shared_address(c));
+    const Shared stages = words.x;
+    const Shared partials = words.y + static_cast<Shared>(cursor.half() * kPartialBytes);
+    const int n_stages = static_cast<int>(words.z);
+    const int stage_bytes = static_cast<int>(words.w);
+    int i = (thread_index() / 32 - ordinal) & (tiles::kWarps - 1);
+    int tile = (i * r.reciprocal) >> 8;
+    int k = i - tile * r.chunks_per_tile;
+    tile += r.first_group;
+    const int within = i & ((1 << r.stage_log2) - 1);
+    int stage = cursor.stage() + (i >> r.stage_log2);
+    std::uint32_t parity = cursor.parity();
+    const auto wrap = [&] {
+        if (stage < n_stages) return;
+        stage -= n_stages;
+        parity ^= 1;
+    };
+    wrap();
     float2 sum = {0.0f, 0.0f};
     VIGIL_UNROLL_BY(1)
-    for (int i = (warp - r.ordinal) & (kWarps - 1); i < r.n_chunks; i += kWarps) {
-        const auto by = [&](std::uint32_t reciprocal) {
-            return reciprocal == 0 ? i : static_cast<int>(__umulhi(static_cast<std::uint32_t>(i), reciprocal));
-        };
-        const int tile = by(shape.per_tile_reciprocal);
-        const int k = i - tile * shape.chunks_per_tile;
-        const int next_use = by(shape.per_stage_reciprocal);
-        const int within = i - next_use * shape.chunks_per_stage;
-        stage += next_use - use;
-        use = next_use;
-        if (stage >= n_stages) {
-            stage -= n_stages;
-            parity ^= 1;
-        }
-        const Shared full = full_barrier(r.control, stage);
+    for (; i < r.n_chunks; i += tiles::kWarps) {
+        const Shared full = full_barrier(c, stage);
         std::uint64_t give_up = 0;
         for (std::uint32_t spins = 0; !barrier_passed(full, parity); ++spins)
-            if (!keeps_waiting_for_stage(r.control, spins, give_up, stage)) break;
+            if (!keeps_waiting_for_stage(c, spins, give_up, stage)) break;
         __syncwarp();  // the matrix instructions want the warp converged
-        multiply(stages + static_cast<Shared>(stage * stage_bytes + within * shape.chunk_bytes), k * slabs, sum);
+        multiply(stages + static_cast<Shared>(stage * stage_bytes) + static_cast<Shared>(within) * r.chunk_bytes,
+                 k * r.slabs, sum);
         __syncwarp();
         if (lane == 0) {
-            // The stage's first chunk arrives for those that it lacks.
-            const int there = min(shape.chunks_per_stage, r.n_chunks - i);
-            barrier_arrive(empty_barrier(r.control, stage),
-                           within == 0 ? static_cast<std::uint32_t>(tiles::kMaxChunksPerStage + 1 - there) : 1u);
+            const int there = min(1 << r.stage_log2, r.n_chunks - i);
+            barrier_arrive(empty_barrier(c, stage),
+                           within == 0 ? static_cast<std::uint32_t>(kArrivals + 1 - there) : 1u);
         }
-        if (k + kWarps < shape.chunks_per_tile) continue;  // the next one is of the same tile
-        sum.x += __shfl_xor_sync(~0u, sum.x, 1);
-        sum.y += __shfl_xor_sync(~0u, sum.y, 1);
-        sum.x += __shfl_xor_sync(~0u, sum.x, 2);
-        sum.y += __shfl_xor_sync(~0u, sum.y, 2);
-        if (lane % 4 == 0) {
-            const Shared to =
-                partials + static_cast<Shared>(((tile * kSlots + k % kSlots) * kSlotFloats + lane / 4) * 4);
-            store_shared_float(to, sum.x);
-            store_shared_float(to + 32, sum.y);
+        if (k + tiles::kWarps >= r.chunks_per_tile) {  // the warp's last one of the tile
+            const bool lower = (lane & 1) != 0;
+            float row_sum = lower ? sum.y : sum.x;
+            row_sum += __shfl_xor_sync(~0u, lower ? sum.x : sum.y, 1);
+            row_sum += __shfl_xor_sync(~0u, row_sum, 2);
+            const int slot = tile * kSlots + (k & (kSlots - 1));
+            if ((lane & 2) == 0)
+                store_shared_float(
+                    partials + static_cast<Shared>((slot * kSlotFloats + (lane >> 2) + (lower ? 8 : 0)) * 4), row_sum);
+            sum = {0.0f, 0.0f};
         }
-        sum = {0.0f, 0.0f};
+        tile += r.step_tiles;
+        k += r.step_chunks;
+        if (k >= r.chunks_per_tile) {
+            k -= r.chunks_per_tile;
+            ++tile;
+        }
+        stage += tiles::kWarps >> r.stage_log2;
+        wrap();
     }
 }
 
-// One copy for all phases: it holds a loop per format.
-VIGIL_DEVICE_CALLED void multiply_run(const RunView r, const Tensor* matrix, Shared input, std::uint32_t kinds) {
-    const int warp = thread_index() / 32;
+// One copy for all phases: it holds a loop per format and width. Multiplies the run that the cursor is at.
+template <std::uint32_t Kinds>
+VIGIL_DEVICE_CALLED void multiply_run(StreamControl* c, StreamCursor cursor, int ordinal, Shared input) {
     const int lane = thread_index() % 32;
-    const TileShape shape = matrix->tiles;
-    const InputView in(input, tiles::InputLayout(kinds, matrix->cols), lane);
-    const int slabs = shape.chunk_cols / tiles::kSlabCols;
-    const auto by_slabs = [&](int slab_bytes, auto&& multiply) {
-        multiply_chunks(r, shape, warp, lane, [&](Shared chunk, int first_slab, float2& sum) {
-            VIGIL_UNROLL_BY(1)
-            for (int s = 0; s < slabs; ++s)
-                multiply(chunk + static_cast<Shared>(s * slab_bytes), in, first_slab + s, sum);
-        });
-    };
+    const Run r = load_run(c, cursor.run());
+    const InputView in(input, tiles::InputLayout(r.kinds, r.chunks_per_tile * r.slabs * tiles::kSlabCols), lane);
     const auto by_chunk = [&](auto&& multiply) {
-        multiply_chunks(r, shape, warp, lane,
+        multiply_chunks(c, cursor, r, ordinal, lane,
                         [&](Shared chunk, int first_slab, float2& sum) { multiply(chunk, in, first_slab, sum); });
     };
-    switch (matrix->format) {
-        case TensorFormat::kF16:
-            return by_slabs(2048, multiply_halves<false>);
-        case TensorFormat::kBF16:
-            return by_slabs(2048, multiply_halves<true>);
-        case TensorFormat::kF32:
-            return by_slabs(4096, multiply_floats);
-        case TensorFormat::kQ8_0:
-            return by_slabs(Blocks32<8, Offset::kNone>::kSlabBytes, Blocks32<8, Offset::kNone>::multiply);
-        case TensorFormat::kQ4_0:
-            return by_slabs(Blocks32<4, Offset::kCentred>::kSlabBytes, Blocks32<4, Offset::kCentred>::multiply);
-        case TensorFormat::kQ4_1:
-            return by_slabs(Blocks32<4, Offset::kStored>::kSlabBytes, Blocks32<4, Offset::kStored>::multiply);
-        case TensorFormat::kQ5_0:
-            return by_slabs(Blocks32<5, Offset::kCentred>::kSlabBytes, Blocks32<5, Offset::kCentred>::multiply);
-        case TensorFormat::kQ5_1:
-            return by_slabs(Blocks32<5, Offset::kStored>::kSlabBytes, Blocks32<5, Offset::kStored>::multiply);
-        case TensorFormat::kQ4_K:
-            return by_chunk(Blocks256<4>::multiply);
-        case TensorFormat::kQ5_K:
-            return by_chunk(Blocks256<5>::multiply);
-        case TensorFormat::kQ6_K:
-            return by_chunk(BlocksQ6K::multiply);
-        default:
-            __trap();  // no tiles of it are ever made
+    // Blocks of 32: one, two or four slabs.
+    const auto by_slabs = [&](auto blocks) {
+        using Blocks = decltype(blocks);
+        const auto of = [&](auto n) {
+            by_chunk([](Shared chunk, const InputView& view, int first_slab, float2& sum) {
+                VIGIL_UNROLL
+                for (int s = 0; s < decltype(n)::kValue; ++s)
+                    Blocks::multiply(chunk + static_cast<Shared>(s * Blocks::kSlabBytes), view, first_slab + s, sum);
+            });
+        };
+        if (r.slabs == 4) return of(Count<4>{});
+        if (r.slabs == 2) return of(Count<2>{});
+        of(Count<1>{});
+    };
+    const auto halves = [&](auto bfloat) {
+        constexpr bool kBfloat = decltype(bfloat)::kValue != 0;
+        if (r.slabs == 2) return by_chunk(multiply_halves<kBfloat, 2>);
+        by_chunk(multiply_halves<kBfloat, 1>);
+    };
+    if constexpr ((Kinds & tiles::kHalfParts) != 0)
+        if (r.format == tiles::format_index(TensorFormat::kF16)) return halves(Count<0>{});
+    if constexpr ((Kinds & tiles::kBfloatParts) != 0)
+        if (r.format == tiles::format_index(TensorFormat::kBF16)) return halves(Count<1>{});
+    if constexpr ((Kinds & tiles::kFloats) != 0)
+        if (r.format == tiles::format_index(TensorFormat::kF32)) return by_chunk(multiply_floats);
+    if constexpr ((Kinds & tiles::kInt8Digits) != 0) {
+        switch (r.format) {
+            case tiles::format_index(TensorFormat::kQ8_0):
+                return by_slabs(Blocks32<8, Offset::kNone>{});
+            case tiles::format_index(TensorFormat::kQ4_0):
+                return by_slabs(Blocks32<4, Offset::kCentred>{});
+            case tiles::format_index(TensorFormat::kQ4_1):
+                return by_slabs(Blocks32<4, Offset::kStored>{});
+            case tiles::format_index(TensorFormat::kQ5_0):
+                return by_slabs(Blocks32<5, Offset::kCentred>{});
+            case tiles::format_index(TensorFormat::kQ5_1):
+                return by_slabs(Blocks32<5, Offset::kStored>{});
+            case tiles::format_index(TensorFormat::kQ4_K):
+                return by_chunk(Blocks256<4>::multiply);
+            case tiles::format_index(TensorFormat::kQ5_K):
+                return by_chunk(Blocks256<5>::multiply);
+            case tiles::format_index(TensorFormat::kQ6_K):
+                return by_chunk(BlocksQ6K::multiply);
+            default:
+                __trap();  // no tiles of it are ever made
+        }
     }
 }
 
-// Multiplies a run that begins at slot group `first` of the partial sums; `ordinal` chunks of another came before it
-// since the block's last barrier. Moves the block's cursor behind it.
+// The run that the block is at.
 template <class M>
-VIGIL_DEVICE void take_run(M& m, const Tensor& matrix, int n_tiles, int first, int ordinal, std::uint32_t kinds) {
+VIGIL_DEVICE Run current_run(const M& m) {
+    return load_run(control(m.team), m.team.stream.run());
+}
+
+// Multiplies it and moves the block's cursor behind it.
+template <class M>
+VIGIL_DEVICE void take_run(M& m, const Run& r, int ordinal) {
     StreamControl* c = control(m.team);
-    const TileShape& shape = matrix.tiles;
-    const int n_chunks = n_tiles * shape.chunks_per_tile;
-    multiply_run({c, m.team.stream, n_chunks, ordinal, first}, &matrix, shared_address(m.area()), kinds);
-    const auto last = static_cast<std::uint32_t>(n_chunks - 1);
-    int stage = m.team.stream.stage() + 1 +
-                static_cast<int>(shape.per_stage_reciprocal == 0 ? last : __umulhi(last, shape.per_stage_reciprocal));
-    std::uint32_t parity = m.team.stream.parity();
+    StreamCursor& cursor = m.team.stream;
+    multiply_run<M::Team::kKinds>(c, cursor, ordinal, shared_address(m.area()));
+    int stage = cursor.stage() + ((r.n_chunks + (1 << r.stage_log2) - 1) >> r.stage_log2);
+    std::uint32_t parity = cursor.parity();
     for (; stage >= c->n_stages; stage -= c->n_stages) parity ^= 1;
-    m.team.stream.move_to(stage, parity);
+    cursor.move_to(stage, parity);
+    cursor.next_run();
+}
+
+// The thread's place among the rows of a run: four threads to a row.
+VIGIL_DEVICE int row_of_run(const Team& team) {
+    return team.thread() / 4;
 }
 
 // Four lanes add up a row's slots in a fixed order; all four get the sum.
 template <class M>
-VIGIL_DEVICE float sum_slots(const M& m, int tile, int row, int chunks_per_tile, bool exists) {
-    const Shared from = control(m.team)->partials + static_cast<Shared>(m.team.stream.half() * kPartialBytes +
-                                                                        (tile * kSlots * kSlotFloats + row) * 4);
-    const int n_slots = min(chunks_per_tile, kSlots);
+VIGIL_DEVICE float sum_slots(const M& m, const Run& r, bool exists) {
+    const int thread = m.team.thread();
+    const int row = thread / 4;
+    const Shared from =
+        control(m.team)->partials +
+        static_cast<Shared>(
+            m.team.stream.half() * kPartialBytes +
+            (((r.first_group + row / tiles::kRows) * kSlots + thread % 4) * kSlotFloats + row % tiles::kRows) * 4);
+    const int n_slots = exists ? r.chunks_per_tile : 0;
     float sum = 0.0f;
     VIGIL_UNROLL
-    for (int i = 0; i < kSlots / 4; ++i) {
-        const int slot = 4 * i + m.team.lane() % 4;
-        if (exists && slot < n_slots) sum += load_shared_float(from + static_cast<Shared>(slot * kSlotFloats * 4));
-    }
+    for (int i = 0; i < kSlots; i += 4)
+        if (i + thread % 4 < n_slots) sum += load_shared_float(from + static_cast<Shared>(i * kSlotFloats * 4));
     return m.team.lane_sum(sum, 4);
-}
-
-// The thread's place among the rows of a batch: four threads to a row.
-VIGIL_DEVICE int batch_tile(const Team& team) {
-    return team.thread() / (4 * tiles::kRows);
-}
-VIGIL_DEVICE int batch_row(const Team& team) {
-    return team.thread() / 4 % tiles::kRows;
 }
 
 // The warps' sums of squares of the last input behind a norm. Two sets in turn: a warp may still read one while another
@@ -345,7 +377,7 @@ VIGIL_DEVICE float prepare_input(M& m, std::uint32_t kinds, const float* from, c
                 }
             }
             __syncwarp();
-            store_input(to, layout, kinds, i, lane, inside, v);
+            store_input<M::Team::kKinds>(to, layout, kinds, i, lane, inside, v);
         }
     }
     return squares;
@@ -355,157 +387,180 @@ VIGIL_DEVICE float prepare_input(M& m, std::uint32_t kinds, const float* from, c
 
 // ---- overloads ----------------------------------------------------------------------------------------------
 
-template <class X>
-VIGIL_DEVICE void prepare_shares(const StreamMachine<X>& m, const KernelArgs& a) {
-    if (m.team.thread() != 0) return;
-    const ModelConfig& c = a.config;
-    const auto mine = [&](int n) { return share(n, m.team.block(), m.team.n_blocks()); };
-    BlockShares& shares = m.scratch()->shares;
-    shares.qkv = mine(tiles::row_tiles(head_rows(c)) + 2 * tiles::row_tiles(kv_rows(c)));
-    shares.heads = mine(head_rows(c));
-    shares.residual = mine(tiles::row_tiles(c.dim));
-    shares.hidden = mine(tiles::row_tiles(c.ffn_dim));
+template <std::uint32_t K, class X>
+VIGIL_DEVICE void prepare_shares(const StreamMachine<K, X>& m, const KernelArgs& a) {
+    if (m.team.thread() == 0) m.scratch()->shares.heads = share(head_rows(a.config), m.team.block(), m.team.n_blocks());
 }
 
-// The block's runs of all layers and of the logits, each thread a layer's. A block's share of a phase is the same in
-// every layer, and so is the number of its runs.
-template <class X>
-VIGIL_DEVICE void open_stream(StreamMachine<X>& m, const KernelArgs& a) {
-    auto* runs = sm90::control(m.team)->runs;
-    const BlockShares& shares = m.scratch()->shares;
+// The block's runs of all layers and of the logits, each thread a layer's. All layers have as many places in the list;
+// those that are left over have no chunks.
+template <std::uint32_t K, class X>
+VIGIL_DEVICE void open_stream(StreamMachine<K, X>& m, const KernelArgs& a) {
+    auto* runs = sm90::run_list(m.team, a.plan);
     const int n_layers = a.config.n_layers;
-    sm90::RunWriter counter{nullptr};
-    counter.add_layer(a.weights.layers[0], shares);
-    const int per_layer = counter.n;
-    const int n = n_layers * per_layer;
+    const int per_layer = a.plan.stream.runs_per_layer;
     for (int layer = m.team.thread(); layer < n_layers; layer += m.team.n_threads()) {
         sm90::RunWriter writer{runs + layer * per_layer};
-        writer.add_layer(a.weights.layers[layer], shares);
+        VIGIL_UNROLL_BY(1)
+        for (const ring::Phase phase :
+             {ring::Phase::kQkv, ring::Phase::kOutputProj, ring::Phase::kGateUp, ring::Phase::kDown})
+            sm90::add_phase(m, a.config, writer, phase, layer, a.weights.layers[layer]);
+        while (writer.n < per_layer) writer.to[writer.n++] = {};
     }
     m.team.sync();
     if (m.team.thread() != 0) return;
+    const int n = n_layers * per_layer;
     sm90::RunWriter writer{runs + n};
-    writer.add(sm90::vocab_share(m, a));
+    sm90::add_logits(m, a, writer);
     sm90::publish_runs(m.team, n, n + writer.n);
 }
 
-// The runs of one step, for launch and graph dispatch.
-template <class X>
-VIGIL_DEVICE void open_stream(StreamMachine<X>& m, const KernelArgs& a, ring::Phase phase, const LayerWeights& w) {
-    if (m.team.thread() != 0) return;
-    sm90::RunWriter writer{sm90::control(m.team)->runs};
-    if (phase == ring::Phase::kLogits)
-        writer.add(sm90::vocab_share(m, a));
-    else
-        writer.add(phase, w, m.scratch()->shares);
-    if (writer.n > 0) sm90::publish_runs(m.team, writer.n, writer.n);
+// The runs of one step, for launch and graph dispatch. The block's threads must all call.
+template <std::uint32_t K, class X>
+VIGIL_DEVICE void open_stream(StreamMachine<K, X>& m, const KernelArgs& a, ring::Phase phase, int layer,
+                              const LayerWeights& w) {
+    if (m.team.thread() == 0) {
+        sm90::RunWriter writer{sm90::run_list(m.team, a.plan)};
+        if (phase == ring::Phase::kLogits)
+            sm90::add_logits(m, a, writer);
+        else
+            sm90::add_phase(m, a.config, writer, phase, layer, w);
+        if (writer.n > 0) sm90::publish_runs(m.team, writer.n, writer.n);
+    }
+    m.team.sync();
 }
 
-template <class X>
-VIGIL_DEVICE void begin_token(StreamMachine<X>& m, const KernelArgs&, const TokenContext& t) {
+template <std::uint32_t K, class X>
+VIGIL_DEVICE void begin_token(StreamMachine<K, X>& m, const KernelArgs&, const TokenContext& t) {
     if (m.team.thread() != 0) return;
     std::uint32_t* token = &sm90::control(m.team)->token;
     ring::store_relaxed(token, (*token / 2 + 1) * 2 + (t.wants_logits ? 1 : 0));
 }
+template <std::uint32_t K, class X>
+VIGIL_DEVICE void begin_layer(StreamMachine<K, X>& m, const KernelArgs& a, int layer) {
+    m.team.stream.begin_at(layer * a.plan.stream.runs_per_layer);
+}
 
-// What is added to the first rows' products, on its way while the input is waited for.
+// What is added to the first run's products, on its way while the input is waited for.
 struct RowsAhead {
     float addend;
 };
 
-template <class X, class Addend>
-VIGIL_DEVICE RowsAhead start(StreamMachine<X>& m, const BlockRows& b, Addend&& addend) {
+namespace sm90 {
+
+template <class M, class Addend>
+VIGIL_DEVICE RowsAhead start_run(M& m, Addend&& addend) {
+    const Run r = current_run(m);
+    const int row = row_of_run(m.team);
     RowsAhead ahead{0.0f};
-    bool first = true;
-    sm90::for_each_run(b, [&](const Tensor& matrix, int tile, int n_tiles, int rows_before) {
-        const int row = (tile + sm90::batch_tile(m.team)) * tiles::kRows + sm90::batch_row(m.team);
-        if (first && sm90::batch_tile(m.team) < n_tiles && row < matrix.rows && m.team.lane() % 4 == 0)
-            ahead.addend = addend(rows_before + row);
-        first = false;
-    });
+    if (row < r.n_rows && m.team.lane() % 4 == 0) ahead.addend = addend(r.first_row + row);
     return ahead;
 }
-template <class X>
-VIGIL_DEVICE RowsAhead start(StreamMachine<X>&, const RowPairs&) {
+
+template <class M>
+VIGIL_DEVICE Input gather_run(M& m, const KernelArgs& a, const float* from, const float* weight, bool normed,
+                              const Awaited& awaited) {
+    const Run r = current_run(m);
+    if (r.n_chunks == 0) return {nullptr, 0, 0.0f};
+    const int cols = r.chunks_per_tile * r.slabs * tiles::kSlabCols;
+    const float squares = prepare_input(m, r.kinds, from, weight, cols, awaited);
+    m.trace_gathered(a);
+    if (normed) {
+        const float sum = m.team.lane_sum(squares);
+        m.team.stream.next_norm();
+        if (m.team.lane() == 0) warp_squares(m)[m.team.warp()] = sum;
+    }
+    m.team.sync();
+    return {m.area(), normed ? cols : 0, a.config.norm_eps};
+}
+
+// The rest of a phase's runs.
+template <class M, class Addend, class Done>
+VIGIL_DEVICE void multiply_runs(M& m, const RowsAhead& ahead, const Input& in, Addend&& addend, Done&& done) {
+    bool first = true;
+    VIGIL_UNROLL_BY(1)
+    for (bool last = false; !last; first = false) {
+        const Run r = current_run(m);
+        last = r.last_of_phase != 0;
+        if (r.n_chunks == 0) {
+            m.team.stream.next_run();
+            break;
+        }
+        take_run(m, r, 0);
+        m.team.sync();
+        const int row = row_of_run(m.team);
+        const bool exists = row < r.n_rows;
+        const float product = sum_slots(m, r, exists);
+        if (exists && m.team.lane() % 4 == 0) {
+            const float added = first ? ahead.addend : addend(r.first_row + row);
+            done(r.first_row + row, fused(m.team, product, norm_scale(m, in), added));
+        }
+        m.team.stream.next_half();
+    }
+}
+
+}  // namespace sm90
+
+template <std::uint32_t K, class X, class Addend>
+VIGIL_DEVICE RowsAhead start(StreamMachine<K, X>& m, const BlockRows&, Addend&& addend) {
+    return sm90::start_run(m, addend);
+}
+template <std::uint32_t K, class X>
+VIGIL_DEVICE RowsAhead start(StreamMachine<K, X>&, const RowPairs&) {
     return {0.0f};
 }
 
-template <class X, class Rows>
-VIGIL_DEVICE Input gather(StreamMachine<X>& m, const KernelArgs& a, const Rows& rows, const float* from,
+template <std::uint32_t K, class X, class Rows>
+VIGIL_DEVICE Input gather(StreamMachine<K, X>& m, const KernelArgs& a, const Rows&, const float* from,
                           const Awaited& awaited) {
-    if (rows.rows.begin >= rows.rows.end) return {nullptr, 0, 0.0f};
-    sm90::prepare_input(m, sm90::kinds_of(rows), from, nullptr, rows.cols(), awaited);
-    m.trace_gathered(a);
-    m.team.sync();
-    return {m.area(), 0, 0.0f};
+    return sm90::gather_run(m, a, from, nullptr, false, awaited);
 }
-
-template <class X, class Rows>
-VIGIL_DEVICE Input gather_normed(StreamMachine<X>& m, const KernelArgs& a, const Rows& rows, const float* weight,
+template <std::uint32_t K, class X, class Rows>
+VIGIL_DEVICE Input gather_normed(StreamMachine<K, X>& m, const KernelArgs& a, const Rows&, const float* weight,
                                  const Awaited& awaited) {
-    if (rows.rows.begin >= rows.rows.end) return {nullptr, 0, 0.0f};
-    float sum = sm90::prepare_input(m, sm90::kinds_of(rows), a.act.residual, weight, a.config.dim, awaited);
-    m.trace_gathered(a);
-    sum = m.team.lane_sum(sum);
-    m.team.stream.next_norm();
-    if (m.team.lane() == 0) sm90::warp_squares(m)[m.team.warp()] = sum;
-    m.team.sync();
-    return {m.area(), a.config.dim, a.config.norm_eps};
+    return sm90::gather_run(m, a, a.act.residual, weight, true, awaited);
 }
 
-template <class X, class Addend, class Done>
-VIGIL_DEVICE void multiply(StreamMachine<X>& m, const BlockRows& b, const RowsAhead& ahead, const Input& in,
+template <std::uint32_t K, class X, class Addend, class Done>
+VIGIL_DEVICE void multiply(StreamMachine<K, X>& m, const BlockRows&, const RowsAhead& ahead, const Input& in,
                            Addend&& addend, Done&& done) {
-    const std::uint32_t kinds = sm90::kinds_of(b);
-    bool first = true;
-    sm90::for_each_run(b, [&](const Tensor& matrix, int tile, int n_tiles, int rows_before) {
-        sm90::take_run(m, matrix, n_tiles, 0, 0, kinds);
-        m.team.sync();
-        const int row = (tile + sm90::batch_tile(m.team)) * tiles::kRows + sm90::batch_row(m.team);
-        const bool exists = sm90::batch_tile(m.team) < n_tiles && row < matrix.rows;
-        const float product =
-            sm90::sum_slots(m, sm90::batch_tile(m.team), sm90::batch_row(m.team), matrix.tiles.chunks_per_tile, exists);
-        if (exists && m.team.lane() % 4 == 0) {
-            const float added = first ? ahead.addend : addend(rows_before + row);
-            done(rows_before + row, fused(m.team, product, sm90::norm_scale(m, in), added));
-        }
-        first = false;
-        m.team.stream.next_half();
-    });
+    sm90::multiply_runs(m, ahead, in, addend, done);
 }
 
-template <class X, class Done>
-VIGIL_DEVICE void multiply(StreamMachine<X>& m, const RowPairs& p, const RowsAhead&, const Input& in, Done&& done) {
-    constexpr int kSecond = sm90::kBatchTiles / 2;  // its first slot group
-    const std::uint32_t kinds = sm90::kinds_of(p);
-    sm90::for_each_run(p, [&](int tile, int n_tiles) {
-        sm90::take_run(m, p.first, n_tiles, 0, 0, kinds);
-        sm90::take_run(m, p.second, n_tiles, kSecond, n_tiles * p.first.tiles.chunks_per_tile, kinds);
+template <std::uint32_t K, class X, class Done>
+VIGIL_DEVICE void multiply(StreamMachine<K, X>& m, const RowPairs&, const RowsAhead&, const Input& in, Done&& done) {
+    VIGIL_UNROLL_BY(1)
+    for (bool last = false; !last;) {
+        const sm90::Run first = sm90::current_run(m);
+        if (first.n_chunks == 0) {
+            m.team.stream.next_run();
+            break;
+        }
+        sm90::take_run(m, first, 0);
+        const sm90::Run second = sm90::current_run(m);
+        last = second.last_of_phase != 0;
+        sm90::take_run(m, second, first.n_chunks);
         m.team.sync();
-        const int within = sm90::batch_tile(m.team);
-        const int row = (tile + within) * tiles::kRows + sm90::batch_row(m.team);
-        const bool exists = within < n_tiles && row < p.first.rows;
-        const float first = sm90::sum_slots(m, within, sm90::batch_row(m.team), p.first.tiles.chunks_per_tile, exists);
-        const float second =
-            sm90::sum_slots(m, kSecond + within, sm90::batch_row(m.team), p.second.tiles.chunks_per_tile, exists);
+        const int row = sm90::row_of_run(m.team);
+        const bool exists = row < first.n_rows;
+        const float gate = sm90::sum_slots(m, first, exists);
+        const float up = sm90::sum_slots(m, second, exists);
         if (exists && m.team.lane() % 4 == 0) {
             const float scale = sm90::norm_scale(m, in);
-            done(row, first * scale, second * scale);
+            done(first.first_row + row, gate * scale, up * scale);
         }
         m.team.stream.next_half();
-    });
+    }
 }
 
 // The products of the output matrix for this block's logits: store(row, product).
-template <class X, class Store>
-VIGIL_DEVICE void multiply_vocab(StreamMachine<X>& m, const KernelArgs& a, const Range&, const Awaited& awaited,
+template <std::uint32_t K, class X, class Store>
+VIGIL_DEVICE void multiply_vocab(StreamMachine<K, X>& m, const KernelArgs& a, const Range&, const Awaited& awaited,
                                  Store&& store) {
-    const BlockRows block = sm90::vocab_share(m, a);
-    m.team.sync();
+    if (X::kWaits) m.team.stream.begin_at(a.config.n_layers * a.plan.stream.runs_per_layer);
     const auto nothing = [](int) { return 0.0f; };
-    const auto ahead = start(m, block, nothing);
-    const auto in = gather_normed(m, a, block, a.weights.output_norm, awaited);
-    multiply(m, block, ahead, in, nothing, store);
+    const Input in = sm90::gather_run(m, a, a.act.residual, a.weights.output_norm, true, awaited);
+    sm90::multiply_runs(m, RowsAhead{0.0f}, in, nothing, store);
 }
 
 }  // namespace vigil::device

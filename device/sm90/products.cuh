@@ -6,39 +6,43 @@
 
 namespace vigil::device::sm90 {
 
-// A prepared input as a lane reads it.
+// A prepared input as a lane reads it: what column g of the instructions is made of.
 struct InputView {
     Shared digits, digit_scales, sums, halves, half_scales, bfloats, floats;
     int digit_stride;
-    float digit_weight;  // of the even column of the lane's two: 1, 65536, 0, 0 by t. The odd one is worth 256 more.
     int lane;
 
     VIGIL_DEVICE InputView(Shared from, const tiles::InputLayout& at, int lane_index)
         : digit_stride(at.digit_stride), lane(lane_index) {
         const auto add = [&](std::int32_t offset) { return from + static_cast<Shared>(offset); };
-        const int g = lane / 4;
-        const int t = lane % 4;
-        digits = add(at.digits + g * at.digit_stride + 16 * t);
-        halves = add(at.halves + g * at.half_stride + 16 * t);
-        bfloats = add(at.bfloats + g * at.half_stride + 16 * t);
+        const int g = row();
+        const int t = part();
+        // Columns beyond the parts repeat the last one, and nobody looks at what becomes of them.
+        digits = add(at.digits + min(g, 2) * at.digit_stride + 16 * t);
+        halves = add(at.halves + min(g, 1) * at.half_stride + 16 * t);
+        bfloats = add(at.bfloats + min(g, 2) * at.half_stride + 16 * t);
         floats = add(at.floats + 32 * t);
         digit_scales = add(at.digit_scales);
         half_scales = add(at.half_scales);
         sums = add(at.sums);
-        digit_weight = t == 0 ? 1.0f : t == 1 ? 65536.0f : 0.0f;
     }
     VIGIL_DEVICE int row() const { return lane / 4; }
     VIGIL_DEVICE int part() const { return lane % 4; }
     // The digits of slab `s`: {low four, high four} of the lane's eight values in its first block and in its second.
     VIGIL_DEVICE uint4 digits_of(int s) const {
-        uint4 b = {0, 0, 0, 0};
-        if (lane < 12) b = load_shared16(digits + static_cast<Shared>(tiles::kSlabCols * s));
-        return b;
+        return load_shared16(digits + static_cast<Shared>(tiles::kSlabCols * s));
     }
+    // What the digits of the 128 values around slab `s` are counted in.
     VIGIL_DEVICE float scale_of(int s) const {
         return load_shared_float(digit_scales + static_cast<Shared>(s / 2 * 4));
     }
     VIGIL_DEVICE float sum_of(int block) const { return load_shared_float(sums + static_cast<Shared>(block * 4)); }
+
+    // What the lane's two columns are worth: lanes 0 have digits 0 and 1, lanes 1 have digit 2.
+    VIGIL_DEVICE float even_weight() const { return part() == 0 ? 1.0f : part() == 1 ? 65536.0f : 0.0f; }
+    VIGIL_DEVICE float odd_weight() const { return part() == 0 ? 256.0f : 0.0f; }
+    // The odd column as a multiple of the even one.
+    VIGIL_DEVICE int odd_digit() const { return part() == 0 ? 256 : 0; }
 };
 
 VIGIL_DEVICE __half2 as_half2(std::uint32_t w) {
@@ -46,30 +50,49 @@ VIGIL_DEVICE __half2 as_half2(std::uint32_t w) {
     memcpy(&v, &w, sizeof v);
     return v;
 }
-VIGIL_DEVICE float digits_value(int even, int odd) {
-    return static_cast<float>(even + 256 * odd);
+VIGIL_DEVICE float2 two_floats(std::uint32_t halves) {
+    return __half22float2(as_half2(halves));
 }
 
-// Two blocks of nibbles against the digits.
-VIGIL_DEVICE void multiply_nibbles(int (&c)[2][4], const uint4& q, const uint4& b) {
-    constexpr std::uint32_t kLow = 0x0f0f0f0fu;
-    mma_int8(c[0], q.x & kLow, q.y & kLow, (q.x >> 4) & kLow, (q.y >> 4) & kLow, b.x, b.y);
-    mma_int8(c[1], q.z & kLow, q.w & kLow, (q.z >> 4) & kLow, (q.w >> 4) & kLow, b.z, b.w);
+// Eight weights of two rows in each of two blocks, as bytes: what a matrix instruction takes per block, {row g, row
+// g + 8} of the first four columns and of the other four.
+struct SlabBytes {
+    uint4 block[2];
+};
+
+constexpr std::uint32_t kLowNibbles = 0x0f0f0f0fu;
+
+VIGIL_DEVICE SlabBytes from_nibbles(const uint4& q) {
+    return {{{q.x & kLowNibbles, q.y & kLowNibbles, q.z & kLowNibbles, q.w & kLowNibbles},
+             {(q.x >> 4) & kLowNibbles, (q.y >> 4) & kLowNibbles, (q.z >> 4) & kLowNibbles, (q.w >> 4) & kLowNibbles}}};
 }
 
-// Bit 8i + j of `bits` as bit 4 of byte i.
+// Bit 8i + J of `bits` as bit 4 of byte i.
 template <int J>
 VIGIL_DEVICE std::uint32_t fifth_bits(std::uint32_t bits) {
     return (J <= 4 ? bits << (J <= 4 ? 4 - J : 0) : bits >> (J > 4 ? J - 4 : 0)) & 0x10101010u;
 }
 
-VIGIL_DEVICE void multiply_five_bits(int (&c)[2][4], const uint4& q, std::uint32_t bits, const uint4& b) {
-    constexpr std::uint32_t kLow = 0x0f0f0f0fu;
-    mma_int8(c[0], (q.x & kLow) | fifth_bits<0>(bits), (q.y & kLow) | fifth_bits<2>(bits),
-             ((q.x >> 4) & kLow) | fifth_bits<1>(bits), ((q.y >> 4) & kLow) | fifth_bits<3>(bits), b.x, b.y);
-    mma_int8(c[1], (q.z & kLow) | fifth_bits<4>(bits), (q.w & kLow) | fifth_bits<6>(bits),
-             ((q.z >> 4) & kLow) | fifth_bits<5>(bits), ((q.w >> 4) & kLow) | fifth_bits<7>(bits), b.z, b.w);
+VIGIL_DEVICE SlabBytes from_five_bits(const uint4& q, std::uint32_t bits) {
+    SlabBytes s = from_nibbles(q);
+    s.block[0].x |= fifth_bits<0>(bits), s.block[0].z |= fifth_bits<1>(bits);
+    s.block[0].y |= fifth_bits<2>(bits), s.block[0].w |= fifth_bits<3>(bits);
+    s.block[1].x |= fifth_bits<4>(bits), s.block[1].z |= fifth_bits<5>(bits);
+    s.block[1].y |= fifth_bits<6>(bits), s.block[1].w |= fifth_bits<7>(bits);
+    return s;
 }
+
+// c[block]: the lane's two columns of row g, then of row g + 8.
+VIGIL_DEVICE void multiply_bytes(int (&c)[2][4], const SlabBytes& w, const uint4& x) {
+    mma_int8(c[0], w.block[0].x, w.block[0].y, w.block[0].z, w.block[0].w, x.x, x.y);
+    mma_int8(c[1], w.block[1].x, w.block[1].y, w.block[1].z, w.block[1].w, x.z, x.w);
+}
+
+// A number that functions may be chosen by.
+template <int N>
+struct Count {
+    static constexpr int kValue = N;
+};
 
 enum class Offset {
     kNone,     // w = d · q
@@ -84,106 +107,117 @@ struct Blocks32 {
     static constexpr int kScales = kQuantBytes + (Bits == 5 ? 128 : 0);  // where they begin in a slab
     static constexpr int kSlabBytes = kScales + (O == Offset::kStored ? 128 : 64);
 
+    static VIGIL_DEVICE SlabBytes load(Shared slab, int lane) {
+        const Shared quants = slab + static_cast<Shared>(16 * lane);
+        if (Bits == 8) return {{load_shared16(quants), load_shared16(quants + 512)}};
+        if (Bits == 5)
+            return from_five_bits(load_shared16(quants),
+                                  load_shared4(slab + kQuantBytes + static_cast<Shared>(4 * lane)));
+        return from_nibbles(load_shared16(quants));
+    }
+
     // Slab number `s` of the input, at `slab`.
     static VIGIL_DEVICE void multiply(Shared slab, const InputView& in, int s, float2& sum) {
-        const uint4 b = in.digits_of(s);
-        const Shared quants = slab + static_cast<Shared>(16 * in.lane);
         int c[2][4];
-        if (Bits == 8) {
-            const uint4 q0 = load_shared16(quants);
-            const uint4 q1 = load_shared16(quants + 512);
-            mma_int8(c[0], q0.x, q0.y, q0.z, q0.w, b.x, b.y);
-            mma_int8(c[1], q1.x, q1.y, q1.z, q1.w, b.z, b.w);
-        } else if (Bits == 5) {
-            multiply_five_bits(c, load_shared16(quants),
-                               load_shared4(slab + kQuantBytes + static_cast<Shared>(4 * in.lane)), b);
-        } else {
-            multiply_nibbles(c, load_shared16(quants), b);
-        }
-        float d[2][2];  // [h][b]
-        float m[2];     // of the block that this lane adds the offset of
+        multiply_bytes(c, load(slab, in.lane), in.digits_of(s));
+        const int odd_digit = in.odd_digit();
+        const auto value = [&](int b, int row) {
+            return static_cast<float>(c[b][2 * row] + odd_digit * c[b][2 * row + 1]);
+        };
+        float2 upper, lower;  // d of the two blocks in rows g and g + 8
+        float m[2] = {};      // of the block that this lane adds the offset of
         const int block = in.part() & 1;
         if (O == Offset::kStored) {
             const uint4 raw = load_shared16(slab + kScales + static_cast<Shared>(16 * in.row()));
-            const float2 pairs[4] = {__half22float2(as_half2(raw.x)), __half22float2(as_half2(raw.y)),
-                                     __half22float2(as_half2(raw.z)), __half22float2(as_half2(raw.w))};
-            d[0][0] = pairs[0].x, d[0][1] = pairs[1].x, d[1][0] = pairs[2].x, d[1][1] = pairs[3].x;
+            const float2 pairs[4] = {two_floats(raw.x), two_floats(raw.y), two_floats(raw.z), two_floats(raw.w)};
+            upper = {pairs[0].x, pairs[1].x};
+            lower = {pairs[2].x, pairs[3].x};
             m[0] = block == 0 ? pairs[0].y : pairs[1].y;
             m[1] = block == 0 ? pairs[2].y : pairs[3].y;
         } else {
             const uint2 raw = load_shared8(slab + kScales + static_cast<Shared>(8 * in.row()));
-            const float2 first = __half22float2(as_half2(raw.x));
-            const float2 second = __half22float2(as_half2(raw.y));
-            d[0][0] = first.x, d[0][1] = first.y, d[1][0] = second.x, d[1][1] = second.y;
+            upper = two_floats(raw.x);
+            lower = two_floats(raw.y);
             const float centre = Bits == 5 ? -16.0f : -8.0f;
-            m[0] = centre * (block == 0 ? d[0][0] : d[0][1]);
-            m[1] = centre * (block == 0 ? d[1][0] : d[1][1]);
+            m[0] = centre * (block == 0 ? upper.x : upper.y);
+            m[1] = centre * (block == 0 ? lower.x : lower.y);
         }
-        const float scale = in.scale_of(s) * in.digit_weight;
-        sum.x =
-            fmaf(fmaf(digits_value(c[0][0], c[0][1]), d[0][0], digits_value(c[1][0], c[1][1]) * d[0][1]), scale, sum.x);
-        sum.y =
-            fmaf(fmaf(digits_value(c[0][2], c[0][3]), d[1][0], digits_value(c[1][2], c[1][3]) * d[1][1]), scale, sum.y);
-        if (O != Offset::kNone && in.part() >= 2) {  // their columns hold no digits
-            const float x = in.sum_of(2 * s + block);
+        const float scale = in.scale_of(s) * in.even_weight();
+        sum.x = fmaf(fmaf(value(0, 0), upper.x, value(1, 0) * upper.y), scale, sum.x);
+        sum.y = fmaf(fmaf(value(0, 1), lower.x, value(1, 1) * lower.y), scale, sum.y);
+        if (O != Offset::kNone) {  // lanes 2 and 3, whose columns hold no digits
+            const float x = in.part() >= 2 ? in.sum_of(2 * s + block) : 0.0f;
             sum.x = fmaf(m[0], x, sum.x);
             sum.y = fmaf(m[1], x, sum.y);
         }
     }
 };
 
-// Scales of blocks 2t and 2t + 1 as bytes, of eight whose low four bits and upper two bits are given.
-VIGIL_DEVICE std::uint32_t two_scales(std::uint32_t low, std::uint32_t upper, int t) {
-    low >>= 8 * t;
-    upper >>= 4 * t;
-    return (low & 15) | ((low & 0xf0) << 4) | ((upper & 3) << 4) | ((upper & 12) << 10);
+// Byte I of a word as a number.
+template <int I>
+VIGIL_DEVICE int byte_of(std::uint32_t w) {
+    return static_cast<int>((w >> (8 * I)) & 255);
+}
+template <int I>
+VIGIL_DEVICE int signed_byte_of(std::uint32_t w) {
+    return static_cast<int>(static_cast<std::int8_t>(w >> (8 * I)));
 }
 
 // Q4_K and Q5_K: blocks of 256 weights, in each eight of 32 with scales and minima of their own.
 template <int Bits>
 struct Blocks256 {
-    static constexpr int kBits = 2048;                          // where the fifth bits begin in a chunk
-    static constexpr int kRows = 2048 + (Bits == 5 ? 512 : 0);  // and what there is per row
+    static constexpr int kBits = 2048;                            // where the fifth bits begin in a chunk
+    static constexpr int kScales = 2048 + (Bits == 5 ? 512 : 0);  // and the header
+    static constexpr int kMinima = kScales + 128;
+    static constexpr int kD = kMinima + 64;
 
     static VIGIL_DEVICE void multiply(Shared chunk, const InputView& in, int first_slab, float2& sum) {
         const int g = in.row();
         const int t = in.part();
-        const uint4 upper = load_shared16(chunk + kRows + static_cast<Shared>(16 * g));
-        const uint4 lower = load_shared16(chunk + kRows + static_cast<Shared>(16 * (g + 8)));
-        // This lane's two blocks' scales of both rows; the others' come from their lanes.
-        const std::uint32_t scales = two_scales(upper.y, upper.w, t) | (two_scales(lower.y, lower.w, t) << 16);
-        float2 products = {0.0f, 0.0f};
+        const uint4 words = load_shared16(chunk + kScales + static_cast<Shared>(16 * g));
+        const std::uint32_t scales[4] = {words.x & 0x3f3f3f3fu, words.y & 0x3f3f3f3fu, words.z & 0x3f3f3f3fu,
+                                         words.w & 0x3f3f3f3fu};
+        int even[2][2] = {};  // the lane's columns, [row][128 columns]: at most 4 · 32 · 31 · 128 · 63
+        int odd[2][2] = {};
         VIGIL_UNROLL
         for (int j = 0; j < 4; ++j) {
-            const Shared at = chunk + static_cast<Shared>(512 * j + 16 * in.lane);
-            const uint4 b = in.digits_of(first_slab + j);
+            const uint4 q = load_shared16(chunk + static_cast<Shared>(512 * j + 16 * in.lane));
+            const SlabBytes w =
+                Bits == 5 ? from_five_bits(q, load_shared4(chunk + kBits + static_cast<Shared>(128 * j + 4 * in.lane)))
+                          : from_nibbles(q);
             int c[2][4];
-            if (Bits == 5)
-                multiply_five_bits(c, load_shared16(at),
-                                   load_shared4(chunk + kBits + static_cast<Shared>(128 * j + 4 * in.lane)), b);
-            else
-                multiply_nibbles(c, load_shared16(at), b);
-            const std::uint32_t here = __shfl_sync(~0u, scales, (in.lane & ~3) | j);
-            const float scale = in.scale_of(first_slab + j);
-            // At most 32 · 31 · 128 · 257 · 63, below 2^31.
-            const auto block = [&](int n, int row) {
-                const int s = static_cast<int>((here >> (16 * row + 8 * n)) & 63);
-                return static_cast<float>((c[n][2 * row] + 256 * c[n][2 * row + 1]) * s);
-            };
-            products.x = fmaf(block(0, 0) + block(1, 0), scale, products.x);
-            products.y = fmaf(block(0, 1) + block(1, 1), scale, products.y);
+            multiply_bytes(c, w, in.digits_of(first_slab + j));
+            const int of[2][2] = {{byte_of<0>(scales[j]), byte_of<1>(scales[j])},
+                                  {byte_of<2>(scales[j]), byte_of<3>(scales[j])}};
+            VIGIL_UNROLL
+            for (int row = 0; row < 2; ++row) {
+                even[row][j / 2] += c[0][2 * row] * of[row][0] + c[1][2 * row] * of[row][1];
+                odd[row][j / 2] += c[0][2 * row + 1] * of[row][0] + c[1][2 * row + 1] * of[row][1];
+            }
         }
-        const float2 du = __half22float2(as_half2(upper.x));  // d and dmin
-        const float2 dl = __half22float2(as_half2(lower.x));
-        const std::uint32_t mu = two_scales(upper.z, upper.w >> 16, t);
-        const std::uint32_t ml = two_scales(lower.z, lower.w >> 16, t);
-        const float x0 = in.sum_of(2 * first_slab + 2 * t);
-        const float x1 = in.sum_of(2 * first_slab + 2 * t + 1);
-        const auto minima = [&](std::uint32_t m) {
-            return fmaf(static_cast<float>(m & 255), x0, static_cast<float>(m >> 8) * x1);
+        // The minima of blocks 2t and 2t + 1 fall to this lane.
+        const std::uint32_t own = load_shared4(chunk + kScales + static_cast<Shared>(16 * g + 4 * t));
+        const std::uint32_t lows = load_shared2(chunk + kMinima + static_cast<Shared>(8 * g + 2 * t));
+        const std::uint32_t minima =
+            __byte_perm(lows & 0x0f0fu, (lows >> 4) & 0x0f0fu, 0x5410) | ((own >> 2) & 0x30303030u);
+        const uint2 x = load_shared8(in.sums + static_cast<Shared>(8 * first_slab + 8 * t));
+        const uint2 s = load_shared8(in.digit_scales + static_cast<Shared>(2 * first_slab));
+        const uint2 raw = load_shared8(chunk + kD + static_cast<Shared>(8 * g));
+        const auto product = [&](int row) {
+            const auto of = [&](int half) {
+                return fmaf(static_cast<float>(even[row][half]), in.even_weight(),
+                            static_cast<float>(odd[row][half]) * in.odd_weight());
+            };
+            return fmaf(of(0), __uint_as_float(s.x), of(1) * __uint_as_float(s.y));
         };
-        sum.x = fmaf(du.x * in.digit_weight, products.x, fmaf(-du.y, minima(mu), sum.x));
-        sum.y = fmaf(dl.x * in.digit_weight, products.y, fmaf(-dl.y, minima(ml), sum.y));
+        const auto offset = [&](int first, int second) {
+            return fmaf(static_cast<float>(first), __uint_as_float(x.x),
+                        static_cast<float>(second) * __uint_as_float(x.y));
+        };
+        const float2 du = two_floats(raw.x);  // d and dmin
+        const float2 dl = two_floats(raw.y);
+        sum.x = fmaf(du.x, product(0), fmaf(-du.y, offset(byte_of<0>(minima), byte_of<1>(minima)), sum.x));
+        sum.y = fmaf(dl.x, product(1), fmaf(-dl.y, offset(byte_of<2>(minima), byte_of<3>(minima)), sum.y));
     }
 };
 
@@ -194,29 +228,21 @@ struct BlocksQ6K {
     static constexpr int kScales = kUpper + 1024;
     static constexpr int kD = kScales + 256;
 
-    // 6 bits less 32, as signed bytes: bit 5 is the sign, upside down.
-    static VIGIL_DEVICE std::uint32_t centred(std::uint32_t q) {
-        q ^= 0x20202020u;
-        return q + (q & 0x20202020u) * 6;
-    }
+    // Four times the weight, a signed byte: its low four bits in the middle, its upper pair, sign first, on top.
     template <int J>
-    static VIGIL_DEVICE std::uint32_t upper_pairs(std::uint32_t bits) {
-        return (J <= 2 ? bits << (J <= 2 ? 4 - 2 * J : 0) : bits >> (J > 2 ? 2 * J - 4 : 0)) & 0x30303030u;
+    static VIGIL_DEVICE std::uint32_t bytes_of(std::uint32_t nibbles_times_4, std::uint32_t pairs) {
+        return (nibbles_times_4 & 0x3c3c3c3cu) | ((pairs << (6 - 2 * J)) & 0xc0c0c0c0u);
     }
     static VIGIL_DEVICE void multiply(Shared chunk, const InputView& in, int first_slab, float2& sum) {
-        constexpr std::uint32_t kLow = 0x0f0f0f0fu;
         const int g = in.row();
         const int t = in.part();
         // Column g of the instruction is digit g % 3 of the half g / 3, to which lanes t / 2 contribute.
         const bool has_digits = in.lane < 24 && t / 2 == g / 3;
-        const int back = g >= 3 ? 3 : 0;
-        // Columns 2t and 2t + 1: which half's, and what the digit is worth.
-        const float even_weight = t == 0 ? 1.0f : t == 1 ? 65536.0f : t == 2 ? 256.0f : 0.0f;
-        const float odd_weight = t == 0 ? 256.0f : t == 1 ? 1.0f : t == 2 ? 65536.0f : 0.0f;
-        const int even_half = t == 2 ? 1 : 0;
+        const Shared digits = in.digits + static_cast<Shared>(((g >= 3 ? g - 3 : g) - min(g, 2)) * in.digit_stride);
+        int even[2][2] = {};  // columns 2t and 2t + 1, [row][128 columns]: at most 8 · 16 · 128 · 128 · 128
+        int odd[2][2] = {};
         const int odd_half = t == 0 ? 0 : 1;
-        const Shared digits = in.digits - static_cast<Shared>(back * in.digit_stride);
-        float2 products = {0.0f, 0.0f};
+        const int even_half = t == 2 ? 1 : 0;
         VIGIL_UNROLL
         for (int j = 0; j < 4; ++j) {
             uint4 b = {0, 0, 0, 0};
@@ -224,57 +250,65 @@ struct BlocksQ6K {
             const uint4 q = load_shared16(chunk + static_cast<Shared>(512 * j + 16 * in.lane));
             const uint2 u = load_shared8(chunk + kUpper + static_cast<Shared>(256 * j + 8 * in.lane));
             int c[2][4];
-            mma_int8(c[0], centred((q.x & kLow) | upper_pairs<0>(u.x)), centred((q.y & kLow) | upper_pairs<2>(u.x)),
-                     centred(((q.x >> 4) & kLow) | upper_pairs<1>(u.x)),
-                     centred(((q.y >> 4) & kLow) | upper_pairs<3>(u.x)), b.x, b.y);
-            mma_int8(c[1], centred((q.z & kLow) | upper_pairs<0>(u.y)), centred((q.w & kLow) | upper_pairs<2>(u.y)),
-                     centred(((q.z >> 4) & kLow) | upper_pairs<1>(u.y)),
-                     centred(((q.w >> 4) & kLow) | upper_pairs<3>(u.y)), b.z, b.w);
+            mma_int8(c[0], bytes_of<0>(q.x << 2, u.x), bytes_of<2>(q.y << 2, u.x), bytes_of<1>(q.z << 2, u.x),
+                     bytes_of<3>(q.w << 2, u.x), b.x, b.y);
+            mma_int8(c[1], bytes_of<0>(q.x >> 2, u.y), bytes_of<2>(q.y >> 2, u.y), bytes_of<1>(q.z >> 2, u.y),
+                     bytes_of<3>(q.w >> 2, u.y), b.z, b.w);
             const Shared scales = chunk + kScales + static_cast<Shared>(16 * g + 4 * j);
-            const std::uint32_t of_rows[2] = {load_shared4(scales), load_shared4(scales + 128)};
-            const float scale = in.scale_of(first_slab + j);
-            const auto block = [&](int n, int row) {
-                const auto at = [&](int half) {
-                    return static_cast<int>(static_cast<std::int8_t>(of_rows[row] >> (16 * n + 8 * half)));
-                };
-                return fmaf(static_cast<float>(c[n][2 * row] * at(even_half)), even_weight,
-                            static_cast<float>(c[n][2 * row + 1] * at(odd_half)) * odd_weight);
-            };
-            products.x = fmaf(block(0, 0) + block(1, 0), scale, products.x);
-            products.y = fmaf(block(0, 1) + block(1, 1), scale, products.y);
+            VIGIL_UNROLL
+            for (int row = 0; row < 2; ++row) {
+                const std::uint32_t of_row = load_shared4(scales + static_cast<Shared>(128 * row));
+                // The scales that the even and the odd column want, of both blocks.
+                const std::uint32_t evens = of_row >> (8 * even_half);
+                const std::uint32_t odds = of_row >> (8 * odd_half);
+                even[row][j / 2] += c[0][2 * row] * signed_byte_of<0>(evens) + c[1][2 * row] * signed_byte_of<2>(evens);
+                odd[row][j / 2] +=
+                    c[0][2 * row + 1] * signed_byte_of<0>(odds) + c[1][2 * row + 1] * signed_byte_of<2>(odds);
+            }
         }
-        const auto d = [&](int row) {
-            const std::uint32_t raw = load_shared2(chunk + kD + static_cast<Shared>(2 * row));
-            return __half2float(__ushort_as_half(static_cast<unsigned short>(raw)));
+        // What the columns' digits are worth; the weights were four times too large.
+        const float even_weight = t == 0 ? 0.25f : t == 1 ? 16384.0f : t == 2 ? 64.0f : 0.0f;
+        const float odd_weight = t == 0 ? 64.0f : t == 1 ? 0.25f : t == 2 ? 16384.0f : 0.0f;
+        const uint2 s = load_shared8(in.digit_scales + static_cast<Shared>(2 * first_slab));
+        const auto product = [&](int row) {
+            const auto of = [&](int half) {
+                return fmaf(static_cast<float>(even[row][half]), even_weight,
+                            static_cast<float>(odd[row][half]) * odd_weight);
+            };
+            return fmaf(of(0), __uint_as_float(s.x), of(1) * __uint_as_float(s.y));
         };
-        sum.x = fmaf(d(g), products.x, sum.x);
-        sum.y = fmaf(d(g + 8), products.y, sum.y);
+        const float2 d = two_floats(load_shared4(chunk + kD + static_cast<Shared>(4 * g)));
+        sum.x = fmaf(d.x, product(0), sum.x);
+        sum.y = fmaf(d.y, product(1), sum.y);
     }
 };
 
-// F16 and BF16, one slab. The parts of the input are columns 0 and 1, or 0 to 2.
-template <bool Bfloat>
-VIGIL_DEVICE void multiply_halves(Shared slab, const InputView& in, int s, float2& sum) {
+// F16 and BF16: `Slabs` slabs. The parts of the input are columns 0 and 1, or 0 to 2.
+template <bool Bfloat, int Slabs>
+VIGIL_DEVICE void multiply_halves(Shared chunk, const InputView& in, int first_slab, float2& sum) {
     float c[2][4] = {};
     VIGIL_UNROLL
-    for (int b = 0; b < 2; ++b) {
-        const uint4 upper = load_shared16(slab + static_cast<Shared>(1024 * b + 16 * in.lane));
-        const uint4 lower = load_shared16(slab + static_cast<Shared>(1024 * b + 512 + 16 * in.lane));
-        uint4 x = {0, 0, 0, 0};
-        const auto column = static_cast<Shared>(2 * (tiles::kSlabCols * s + 32 * b));
+    for (int n = 0; n < 2 * Slabs; ++n) {  // blocks of 32 columns
+        const uint4 upper = load_shared16(chunk + static_cast<Shared>(1024 * n + 16 * in.lane));
+        const uint4 lower = load_shared16(chunk + static_cast<Shared>(1024 * n + 512 + 16 * in.lane));
+        const auto column = static_cast<Shared>(2 * (tiles::kSlabCols * first_slab + 32 * n));
+        const uint4 x = load_shared16((Bfloat ? in.bfloats : in.halves) + column);
         if (Bfloat) {
-            if (in.lane < 12) x = load_shared16(in.bfloats + column);
-            mma_bfloat(c[b], upper.x, lower.x, upper.y, lower.y, x.x, x.y);
-            mma_bfloat(c[b], upper.z, lower.z, upper.w, lower.w, x.z, x.w);
+            mma_bfloat(c[0], upper.x, lower.x, upper.y, lower.y, x.x, x.y);
+            mma_bfloat(c[1], upper.z, lower.z, upper.w, lower.w, x.z, x.w);
         } else {
-            if (in.lane < 8) x = load_shared16(in.halves + column);
-            mma_half(c[b], upper.x, lower.x, upper.y, lower.y, x.x, x.y);
-            mma_half(c[b], upper.z, lower.z, upper.w, lower.w, x.z, x.w);
+            mma_half(c[0], upper.x, lower.x, upper.y, lower.y, x.x, x.y);
+            mma_half(c[1], upper.z, lower.z, upper.w, lower.w, x.z, x.w);
         }
     }
-    const float scale = Bfloat ? 1.0f : load_shared_float(in.half_scales + static_cast<Shared>(s / 2 * 4));
-    sum.x = fmaf((c[0][0] + c[0][1]) + (c[1][0] + c[1][1]), scale, sum.x);
-    sum.y = fmaf((c[0][2] + c[0][3]) + (c[1][2] + c[1][3]), scale, sum.y);
+    // Lanes 0 have the first two parts, lanes 1 a third one.
+    const int t = in.part();
+    const float scale = Bfloat   ? (t < 2 ? 1.0f : 0.0f)
+                        : t == 0 ? load_shared_float(in.half_scales + static_cast<Shared>(first_slab / 2 * 4))
+                                 : 0.0f;
+    const bool second = !Bfloat || t == 0;
+    sum.x = fmaf((c[0][0] + c[1][0]) + (second ? c[0][1] + c[1][1] : 0.0f), scale, sum.x);
+    sum.y = fmaf((c[0][2] + c[1][2]) + (second ? c[0][3] + c[1][3] : 0.0f), scale, sum.y);
 }
 
 // F32, one slab, without matrix instructions.

@@ -21,8 +21,21 @@
 
 namespace vigil::device::sm90 {
 
+// At a stage's empty barrier: the first of its chunks arrives for those that it lacks.
+constexpr int kArrivals = 1 << tiles::kMaxStageLog2;
+
 VIGIL_DEVICE StreamControl* control(const Team& team) {
     return reinterpret_cast<StreamControl*>(team.shared - sizeof(StreamControl));
+}
+VIGIL_DEVICE Run* run_list(const Team& team, const GridPlan& plan) {
+    return reinterpret_cast<Run*>(team.shared - sizeof(StreamControl) + StreamMemory(plan).runs);
+}
+VIGIL_DEVICE Run load_run(const StreamControl* c, int index) {
+    const Shared at = c->runs + static_cast<Shared>(index * static_cast<int>(sizeof(Run)));
+    const uint4 words[2] = {load_shared16(at), load_shared16(at + 16)};
+    Run run;
+    memcpy(&run, words, sizeof run);
+    return run;
 }
 
 VIGIL_DEVICE Shared full_barrier(const StreamControl* c, int stage) {
@@ -38,13 +51,13 @@ VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
     const StreamMemory at(plan);
     c->stages = shared_address(shared + at.stages);
     c->partials = shared_address(shared + at.partials);
-    c->runs = reinterpret_cast<Run*>(shared + at.runs);
+    c->runs = shared_address(shared + at.runs);
     c->n_stages = plan.stream.n_stages;
     c->stage_bytes = plan.stream.stage_bytes;
     c->copies_in_flight = plan.stream.copies_in_flight;
     for (int i = 0; i < plan.stream.n_stages; ++i) {
         barrier_init(full_barrier(c, i), 1);
-        barrier_init(empty_barrier(c, i), tiles::kMaxChunksPerStage);
+        barrier_init(empty_barrier(c, i), kArrivals);
     }
     c->n_runs = 0;
     c->first_logits = 0;
@@ -59,7 +72,6 @@ class Producer {
    public:
     VIGIL_DEVICE Producer(StreamControl* c, std::uint64_t deadline_ns)
         : control_(c),
-          runs_(c->runs),
           stages_(c->stages),
           stage_bytes_(c->stage_bytes),
           n_stages_(c->n_stages),
@@ -101,16 +113,13 @@ class Producer {
 
     VIGIL_DEVICE bool send(std::uint32_t begin, std::uint32_t end) {
         for (std::uint32_t r = begin; r < end; ++r) {
-            const Run run = runs_[r];
+            const Run run = load_run(control_, static_cast<int>(r));
             const char* from = run.from;
-            int left = run.n_chunks;
-            while (left > 0) {
-                const int n = left < run.chunks_per_stage ? left : run.chunks_per_stage;
-                const std::uint32_t bytes = static_cast<std::uint32_t>(n) * run.chunk_bytes;
-                if (!copy(from, bytes)) return false;
-                from += bytes;
-                left -= n;
-            }
+            const std::uint32_t whole = run.chunk_bytes << run.stage_log2;
+            std::uint32_t left = run.n_chunks * run.chunk_bytes;
+            for (; left > whole; left -= whole, from += whole)
+                if (!copy(from, whole)) return false;
+            if (left > 0 && !copy(from, left)) return false;
         }
         return true;
     }
@@ -151,7 +160,6 @@ class Producer {
     }
 
     StreamControl* control_;
-    const Run* runs_;
     Shared stages_;
     int stage_bytes_, n_stages_, window_;
     std::uint64_t deadline_ns_;

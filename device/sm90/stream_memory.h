@@ -18,20 +18,36 @@ constexpr int kSlots = 16;
 constexpr int kSlotFloats = 20;
 constexpr int kPartialBytes = kBatchTiles * kSlots * kSlotFloats * 4;  // two of them, in turn
 
+// Some tiles of one matrix, consumed between two barriers of the block: what the producer and the warps have to know of
+// them. A phase of which a block has no share is a run without chunks.
 struct alignas(16) Run {
     const char* from;
-    std::uint16_t n_chunks;
-    std::uint16_t chunks_per_stage;
     std::uint32_t chunk_bytes;
+    std::uint16_t n_chunks;
+    std::uint8_t stage_log2;  // a stage holds 2^stage_log2 chunks
+    std::uint8_t format;      // tiles::format_index
+    std::int32_t first_row;   // of the rows that the phase counts
+    std::uint16_t n_rows;     // that exist
+    std::uint16_t chunks_per_tile;
+    std::uint16_t reciprocal;  // i / chunks_per_tile is i times this over 256, for i below tiles::kWarps
+    std::uint8_t step_tiles;   // the chunk that a warp takes next is so many tiles …
+    std::uint8_t step_chunks;  // … and chunks further on
+    std::uint8_t slabs;        // of a chunk
+    std::uint8_t first_group;  // of the partial sums' slots, one group per tile
+    std::uint8_t kinds;        // tiles::InputKind of all the phase's matrices
+    std::uint8_t last_of_phase;
 };
+static_assert(sizeof(Run) == 32, "read as two words of 16 bytes");
 
 // What a block knows of its stream. In shared memory before BlockScratch, where its place is known to the compiler.
 struct alignas(128) StreamControl {
-    std::uint32_t stages, partials;  // where they begin, as addresses in shared memory
-    Run* runs;
-    std::int32_t n_stages, stage_bytes, copies_in_flight;
+    // Where they begin, as addresses in shared memory. The first four words are read at once.
+    std::uint32_t stages, partials;
+    std::int32_t n_stages, stage_bytes;
+    std::uint32_t runs;
+    std::int32_t copies_in_flight;
     std::uint64_t full[kMaxStages];   // the copy engine arrives
-    std::uint64_t empty[kMaxStages];  // the warps that have read a chunk arrive, kMaxChunksPerStage counts in all
+    std::uint64_t empty[kMaxStages];  // the warps that have read a chunk arrive
     // Writer: a thread of the consumers. The producer polls.
     std::uint32_t n_runs;        // 0: the list is not made yet
     std::uint32_t first_logits;  // where the list goes on after the layers

@@ -5,6 +5,7 @@
 #include "device/launch.h"
 #include "device/seams/team_cuda.cuh"
 #include "device/sm90/ptx.cuh"
+#include "device/sm90/tiles.h"
 
 namespace vigil::device::sm90 {
 
@@ -26,13 +27,22 @@ struct StreamCursor {
     VIGIL_DEVICE std::uint32_t parity() const { return bits >> 8 & 1; }
     VIGIL_DEVICE int half() const { return static_cast<int>(bits >> 9 & 1); }   // of the partial sums
     VIGIL_DEVICE int norm() const { return static_cast<int>(bits >> 10 & 1); }  // of the warps' sums of squares
+    VIGIL_DEVICE int run() const { return static_cast<int>(bits >> kRunShift); }
     VIGIL_DEVICE void move_to(int stage, std::uint32_t parity) {
         bits = (bits & ~0x1ffu) | static_cast<std::uint32_t>(stage) | parity << 8;
     }
     VIGIL_DEVICE void next_half() { bits ^= 1 << 9; }
     VIGIL_DEVICE void next_norm() { bits ^= 1 << 10; }
+    VIGIL_DEVICE void next_run() { bits += 1 << kRunShift; }
+    VIGIL_DEVICE void begin_at(int run) {
+        bits = (bits & ((1u << kRunShift) - 1)) | static_cast<std::uint32_t>(run) << kRunShift;
+    }
+
+   private:
+    static constexpr int kRunShift = 11;
 };
 
+// What does not depend on the model's formats.
 struct Team : CudaTeam {
     static constexpr bool kWeightsInRows = false;
     StreamCursor stream;
@@ -47,10 +57,23 @@ struct Team : CudaTeam {
     VIGIL_DEVICE int sync_count(bool predicate) const { return named_barrier_count<kConsumers>(predicate); }
 };
 
-VIGIL_DEVICE Team make_team(char* shared) {
-    Team team;
+// Of a model whose matrices want their inputs as `Kinds` (a set of tiles::InputKind): a kernel for few kinds is short.
+template <std::uint32_t Kinds>
+struct TeamFor : Team {
+    static constexpr std::uint32_t kKinds = Kinds;
+};
+
+template <std::uint32_t Kinds>
+VIGIL_DEVICE TeamFor<Kinds> make_team(char* shared) {
+    TeamFor<Kinds> team;
     team.shared = shared;
     return team;
+}
+
+// The sets that there are kernels for.
+constexpr std::uint32_t kAllKinds = tiles::kInt8Digits | tiles::kHalfParts | tiles::kBfloatParts | tiles::kFloats;
+VIGIL_HD std::uint32_t kernel_kinds(const StreamPlan& plan) {
+    return plan.kinds == tiles::kInt8Digits || plan.kinds == tiles::kHalfParts ? plan.kinds : kAllKinds;
 }
 
 }  // namespace vigil::device::sm90

@@ -12,17 +12,21 @@
 //   F16, BF16   2048 B: [b][h][lane] 8 values
 //   F32         4096 B: [b][h][i / 4][lane] 4 values
 //   Q8_0        1088 B: [b][lane] 4 bytes each of (h 0, i < 4), (h 1, i < 4), (h 0, i ≥ 4), (h 1, i ≥ 4); then scales
-//   Q4_0, Q4_1  512 B nibbles: [lane][b][h] byte i % 4, weight i < 4 in its low nibble, i ≥ 4 in its high; then scales
+//   Q4_0, Q4_1  512 B nibbles: [lane] the same four words, block 0 in the bytes' low nibbles, block 1 in the high ones;
+//               then scales
 //   Q5_0, Q5_1  nibbles as before; 128 B fifth bits: [lane] 32 bits, bit 8 (i % 4) + 4b + 2h + i / 4; then scales
 //   scales      [g][h][b] of the block: d, or the pair d, m (Q4_1, Q5_1)
 //
 // and in a chunk of a K-quant, j being its slab:
 //
-//   Q4_K        4 × 512 B nibbles; 16 × 16 B per row: d, dmin, and of its 8 blocks the low four bits of the scales, of
-//               the minima, and their upper two bits (scales in the low 16 bits)
-//   Q5_K        4 × 512 B nibbles; 4 × 128 B fifth bits; the same per row
-//   Q6_K        4 × 512 B nibbles; 4 × 256 B upper pairs: [lane][b] 32 bits, pair 8 (i % 4) + 2 (2h + i / 4); 16 × 16
-//               scales, one per 16 columns; 16 d
+//   Q4_K        [j] 512 B nibbles as before; then the header
+//   Q5_K        [j] nibbles; [j] 128 B fifth bits; the header
+//   header      256 B. With four bytes for (h 0, b 0), (h 0, b 1), (h 1, b 0), (h 1, b 1):
+//               [g][j] their scales, in the upper two bits those of the minima; [g][j] 16 bits, the low nibbles of the
+//               minima, first and second in the bytes' low nibbles, third and fourth in the high ones; [g][h] d, dmin
+//   Q6_K        [j] nibbles; [j] 256 B upper pairs: [lane][b] 32 bits, pair 8 (i % 4) + 2 (2h + i / 4), the upper bit
+//   of
+//               each upside down; [row] 16 scales, one per 16 columns; [g][h] d
 //
 // A tile takes the bytes of its rows in the file, to the byte.
 #pragma once
@@ -34,9 +38,14 @@ namespace vigil::device::tiles {
 constexpr std::int32_t kRows = 16;
 constexpr std::int32_t kSlabCols = 64;
 constexpr std::int32_t kBlockCols = 256;  // of a K-quant
-// Of a stage of the stream: four chunks of Q4_K. Copies shorter than 8 KB do not reach the memory's bandwidth.
-constexpr std::int32_t kMaxStageBytes = 9216;
-constexpr std::int32_t kMaxChunksPerStage = 16;
+// A stage of the stream holds 2^n chunks, as many as fit. Starting a copy takes the producer longer than 8 KB take to
+// arrive, so wide weights have long stages; for narrow ones, whose stream is not what is waited for, few bytes in
+// flight are better.
+constexpr std::int32_t kMaxWideStageBytes = 17408;
+constexpr std::int32_t kMaxNarrowStageBytes = 13440;
+constexpr std::int32_t kMinStageLog2 = 2;
+constexpr std::int32_t kMaxStageLog2 = 4;
+constexpr std::int32_t kWarps = 16;  // take a chunk each
 
 // What the matrix instructions want the input vector as; a set of them is a mask.
 enum InputKind : std::uint32_t {
@@ -75,6 +84,19 @@ constexpr VIGIL_HD std::int32_t slab_bytes(TensorFormat f) {
     }
 }
 
+// A dense number of a format that has tiles.
+constexpr VIGIL_HD std::int32_t format_index(TensorFormat f) {
+    constexpr TensorFormat kAll[] = {TensorFormat::kF16,  TensorFormat::kBF16, TensorFormat::kF32,  TensorFormat::kQ8_0,
+                                     TensorFormat::kQ4_0, TensorFormat::kQ4_1, TensorFormat::kQ5_0, TensorFormat::kQ5_1,
+                                     TensorFormat::kQ4_K, TensorFormat::kQ5_K, TensorFormat::kQ6_K};
+    std::int32_t i = 0;
+    for (const TensorFormat other : kAll) {
+        if (other == f) return i;
+        ++i;
+    }
+    return -1;
+}
+
 constexpr VIGIL_HD bool has_blocks_of_256(TensorFormat f) {
     return f == TensorFormat::kQ4_K || f == TensorFormat::kQ5_K || f == TensorFormat::kQ6_K;
 }
@@ -92,31 +114,30 @@ constexpr std::int32_t kSumCols = 32;
 // Where the parts of an input of `cols` values (a multiple of 64) lie, in bytes from its start. Planes, one per digit
 // or part, are an odd multiple of 64 bytes apart, so that lanes that read different planes meet different banks.
 struct InputLayout {
-    std::int32_t digit_scales, sums, half_scales;
     std::int32_t digits, digit_stride;
     std::int32_t halves, half_stride;
     std::int32_t bfloats;  // as far apart as the halves
     std::int32_t floats;
+    std::int32_t sums, digit_scales, half_scales;
     std::int32_t bytes;
 
     VIGIL_HD InputLayout(std::uint32_t kinds, std::int32_t cols) {
         const std::int32_t scales = (cols + kScaleCols - 1) / kScaleCols * 4;
-        const auto apart = [](std::int32_t plane) { return plane % 128 == 64 ? plane : plane + 64; };
-        digit_stride = apart(cols);
-        half_stride = apart(2 * cols);
+        digit_stride = cols | kSlabCols;
+        half_stride = 2 * cols + kSlabCols;
         std::int32_t at = 0;
         const auto reserve = [&](std::uint32_t kind, std::int32_t n) {
             const std::int32_t here = at;
-            if ((kinds & kind) != 0) at += (n + 63) / 64 * 64;
+            if ((kinds & kind) != 0) at += n;
             return here;
         };
-        digit_scales = reserve(kInt8Digits, scales);
-        sums = reserve(kInt8Digits, cols / kSumCols * 4);
-        half_scales = reserve(kHalfParts, scales);
         digits = reserve(kInt8Digits, 3 * digit_stride);
         halves = reserve(kHalfParts, 2 * half_stride);
         bfloats = reserve(kBfloatParts, 3 * half_stride);
         floats = reserve(kFloats, 4 * cols);
+        sums = reserve(kInt8Digits, cols / kSumCols * 4);
+        digit_scales = reserve(kInt8Digits, scales);
+        half_scales = reserve(kHalfParts, scales);
         bytes = at;
     }
 };
@@ -130,28 +151,22 @@ constexpr VIGIL_HD std::int32_t row_tiles(std::int32_t rows) {
     return (rows + kRows - 1) / kRows;
 }
 
-// How a matrix that fits is cut. Chunks are narrow enough that a tile keeps the 16 warps busy, and wide enough that
-// little of their work is not multiplication.
+// How a matrix that fits is cut. Chunks are narrow enough that a tile keeps the warps busy, and wide enough that little
+// of their work is not multiplication: 1, 2 or 4 slabs.
 inline TileShape shape(TensorFormat f, std::int32_t cols) {
     const std::int32_t n_slabs = cols / kSlabCols;
-    constexpr std::int32_t kWarps = 16;
-    const std::int32_t widest = f == TensorFormat::kF32                               ? 1
-                                : f == TensorFormat::kF16 || f == TensorFormat::kBF16 ? 2
-                                                                                      : 4;
-    std::int32_t slabs = (n_slabs + kWarps - 1) / kWarps;
-    if (slabs > widest) slabs = widest;
-    if (has_blocks_of_256(f)) slabs = 4;
-    while (n_slabs % slabs != 0) --slabs;
+    const bool wide = f == TensorFormat::kF32 || f == TensorFormat::kF16 || f == TensorFormat::kBF16;
+    std::int32_t slabs = 4;
+    if (!has_blocks_of_256(f)) {
+        const std::int32_t widest = f == TensorFormat::kF32 ? 1 : wide ? 2 : 4;
+        while (slabs > widest || (slabs > 1 && (slabs / 2) * kWarps >= n_slabs) || n_slabs % slabs != 0) slabs /= 2;
+    }
     TileShape s;
     s.chunk_cols = slabs * kSlabCols;
     s.chunks_per_tile = n_slabs / slabs;
     s.chunk_bytes = slabs * slab_bytes(f);
-    s.chunks_per_stage = kMaxStageBytes / s.chunk_bytes;
-    if (s.chunks_per_stage > kMaxChunksPerStage) s.chunks_per_stage = kMaxChunksPerStage;
-    // i / n as the upper word of i * reciprocal, exact for i below 2^16.
-    const auto reciprocal = [](std::int32_t n) { return 0xffffffffu / static_cast<std::uint32_t>(n) + 1; };
-    s.per_tile_reciprocal = s.chunks_per_tile == 1 ? 0 : reciprocal(s.chunks_per_tile);
-    s.per_stage_reciprocal = s.chunks_per_stage == 1 ? 0 : reciprocal(s.chunks_per_stage);
+    const std::int32_t most = wide || f == TensorFormat::kQ8_0 ? kMaxWideStageBytes : kMaxNarrowStageBytes;
+    while (s.stage_log2 < kMaxStageLog2 && s.chunk_bytes << (s.stage_log2 + 1) <= most) ++s.stage_log2;
     return s;
 }
 

@@ -12,25 +12,44 @@ using device::StreamMachine;
 using device::sm90::make_team;
 using device::sm90::Team;
 
+namespace {
+
+template <class Run>
+void with_kinds(const device::GridPlan& plan, Run&& run) {
+    namespace tiles = device::tiles;
+    switch (device::sm90::kernel_kinds(plan.stream)) {
+        case tiles::kInt8Digits:
+            return run(std::integral_constant<std::uint32_t, tiles::kInt8Digits>{});
+        case tiles::kHalfParts:
+            return run(std::integral_constant<std::uint32_t, tiles::kHalfParts>{});
+        default:
+            return run(std::integral_constant<std::uint32_t, device::sm90::kAllKinds>{});
+    }
+}
+
+template <class Exchange, class Consume>
+void run_blocks(const device::KernelArgs& args, int n_blocks, bool one_token, Consume&& consume) {
+    with_kinds(args.plan, [&](auto kinds) {
+        run_grid(n_blocks, device::sm90::kThreads, static_cast<std::size_t>(args.plan.shared_bytes), [&](char* shared) {
+            device::sm90::run_block(args, shared, one_token, [&](char* team_shared) {
+                StreamMachine<kinds.value, Exchange> m{make_team<kinds.value>(team_shared), {}};
+                consume(m);
+            });
+        });
+    });
+}
+
+}  // namespace
+
 void run_resident(const device::KernelArgs& args) {
-    run_grid(args.plan.n_blocks, device::sm90::kThreads, static_cast<std::size_t>(args.plan.shared_bytes),
-             [&](char* shared) {
-                 device::sm90::run_block(args, shared, false, [&](char* team_shared) {
-                     StreamMachine<device::ResidentExchange<Team>> m{make_team(team_shared), {}};
-                     device::resident_loop(m, args);
-                 });
-             });
+    run_blocks<device::ResidentExchange<Team>>(args, args.plan.n_blocks, false,
+                                               [&](auto& m) { device::resident_loop(m, args); });
 }
 
 void run_step(const device::KernelArgs& args, device::Step step) {
     const bool one_block = step.phase == ring::Phase::kDirective || step.phase == ring::Phase::kSample;
-    run_grid(one_block ? 1 : args.plan.n_blocks, device::sm90::kThreads,
-             static_cast<std::size_t>(args.plan.shared_bytes), [&](char* shared) {
-                 device::sm90::run_block(args, shared, true, [&](char* team_shared) {
-                     StreamMachine<device::LaunchExchange<Team>> m{make_team(team_shared), {}};
-                     device::run_phase(m, args, step.phase, step.layer);
-                 });
-             });
+    run_blocks<device::LaunchExchange<Team>>(args, one_block ? 1 : args.plan.n_blocks, true,
+                                             [&](auto& m) { device::run_phase(m, args, step.phase, step.layer); });
 }
 
 }  // namespace vigil::emulator
