@@ -15,7 +15,6 @@ template <class M>
 VIGIL_DEVICE void decode_layer(M& m, const KernelArgs& a, int layer, const TokenContext& t) {
     const LayerWeights& w = layer_weights(m, layer);
     const auto done = [&](ring::Phase phase) { m.trace_phase(a, t, phase, layer); };
-    begin_layer(m, a, layer);
     qkv_proj(m, a, w, layer, t);  // Wqkv · rmsnorm(x), my rows
     done(ring::Phase::kQkv);
     if (layer + 1 < a.config.n_layers) load_layer(m, a, layer + 1);
@@ -33,15 +32,19 @@ VIGIL_DEVICE void decode_layer(M& m, const KernelArgs& a, int layer, const Token
 
 template <class M>
 VIGIL_DEVICE void decode_layers(M& m, const KernelArgs& a, const TokenContext& t) {
+    for (int layer = 0; layer < a.config.n_layers; ++layer) decode_layer(m, a, layer, t);
+}
+
+template <class M>
+VIGIL_DEVICE void decode_token(M& m, const KernelArgs& a, const TokenContext& t) {
     m.trace_token(a, t);
-    begin_token(m, a, t);
     prepare_rope(m, a, t.position);
     prepare_attention(m, a, t.position);
     load_layer(m, a, 0);
     embed(m, a, t);
     m.team.sync();  // the table and the pointers are there
     m.trace_phase(a, t, ring::Phase::kEmbed, -1);
-    for (int layer = 0; layer < a.config.n_layers; ++layer) decode_layer(m, a, layer, t);
+    decode_layers(m, a, t);
 }
 
 }  // namespace vigil::device

@@ -49,7 +49,7 @@ VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
     for (;;) {
         const TokenContext& t = m.await_directive(a);
         if (m.failed() || t.leave || !t.active) break;
-        decode_layers(m, a, t);
+        decode_token(m, a, t);
         const HostWords host = is_leader ? request_host_words(a, state) : HostWords{};
         if (t.wants_logits) logits(m, a, t);
         m.trace_phase(a, t, ring::Phase::kLogits, -1);

@@ -11,22 +11,38 @@
 namespace vigil::device::sm90 {
 namespace {
 
+// What the consumers do. Functions that are always inlined, which lambdas are not: called ones would see the kernel's
+// argument through a pointer.
+template <std::uint32_t Kinds>
+struct ResidentLoop {
+    const KernelArgs& args;
+
+    VIGIL_DEVICE void operator()(char* shared) const {
+        StreamMachine<Kinds, ResidentExchange<Team>> m{make_team<Kinds>(shared), {}};
+        resident_loop(m, args);
+    }
+};
+template <std::uint32_t Kinds, ring::Phase P>
+struct OneStep {
+    const KernelArgs& args;
+    int layer;
+
+    VIGIL_DEVICE void operator()(char* shared) const {
+        StreamMachine<Kinds, LaunchExchange<Team>> m{make_team<Kinds>(shared), {}};
+        run_phase(m, args, P, layer);
+    }
+};
+
 template <std::uint32_t Kinds>
 __global__ void __launch_bounds__(kThreads, 1) resident_kernel(const __grid_constant__ KernelArgs args) {
     extern __shared__ __align__(128) char shared[];
-    run_block(args, shared, false, [&](char* team_shared) {
-        StreamMachine<Kinds, ResidentExchange<Team>> m{make_team<Kinds>(team_shared), {}};
-        resident_loop(m, args);
-    });
+    run_block(args, shared, false, ResidentLoop<Kinds>{args});
 }
 
 template <std::uint32_t Kinds, ring::Phase P>
 __global__ void __launch_bounds__(kThreads, 1) step_kernel(const __grid_constant__ KernelArgs args, const int layer) {
     extern __shared__ __align__(128) char shared[];
-    run_block(args, shared, true, [&](char* team_shared) {
-        StreamMachine<Kinds, LaunchExchange<Team>> m{make_team<Kinds>(team_shared), {}};
-        run_phase(m, args, P, layer);
-    });
+    run_block(args, shared, true, OneStep<Kinds, P>{args, layer});
 }
 
 struct StepEntry {

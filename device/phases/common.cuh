@@ -41,16 +41,12 @@ VIGIL_DEVICE const char* row_pointer(const Tensor& t, int row) {
     return static_cast<const char*>(t.data) + static_cast<std::size_t>(row) * row_bytes(t.format, t.cols);
 }
 
-// A machine that has to prepare for what comes hears of it: before the first token, before a single step, and when a
-// token or a layer begins. Most have nothing to prepare.
+// A machine that has to prepare for what comes hears of it: before the first token and before a single step. Most have
+// nothing to prepare.
 template <class M>
 VIGIL_DEVICE void open_stream(M&, const KernelArgs&) {}
 template <class M>
 VIGIL_DEVICE void open_stream(M&, const KernelArgs&, ring::Phase, int, const LayerWeights&) {}
-template <class M>
-VIGIL_DEVICE void begin_token(M&, const KernelArgs&, const TokenContext&) {}
-template <class M>
-VIGIL_DEVICE void begin_layer(M&, const KernelArgs&, int) {}
 
 // Works out what falls to this block, once per kernel, a thread each; the block synchronises before it is used.
 template <class M>

@@ -104,21 +104,34 @@ VIGIL_DEVICE void multiply_vocab(M& m, const KernelArgs& a, const Range& rows, c
     });
 }
 
+// Where the host wants the token's logits, or null.
+VIGIL_DEVICE float* host_logits(const KernelArgs& a, const TokenContext& t) {
+    const int row = t.position - ring::load_relaxed(&a.state->job.n_cached);
+    const bool emit = (ring::load_relaxed(&a.state->job.flags) & ring::kJobEmitLogits) != 0 &&
+                      a.logits_out != nullptr && row < a.logits_out_rows;
+    return emit ? a.logits_out + static_cast<std::size_t>(row) * a.config.vocab_size : nullptr;
+}
+VIGIL_DEVICE void store_logit(const KernelArgs& a, float* host_row, int row, float y) {
+    a.act.logits[row] = y;
+    a.act.scores[row] = y;
+    if (host_row != nullptr) host_row[row] = y;
+}
+
+// This block's logits, not yet summarised.
+template <class M>
+VIGIL_DEVICE void multiply_logits(M& m, const KernelArgs& a, const TokenContext& t) {
+    float* const host_row = host_logits(a, t);
+    const Awaited awaited{ring::Phase::kLogits, -1, residual_epoch(a, t, 2 * a.config.n_layers)};
+    multiply_vocab(m, a, logit_rows(a.config, m.team.block(), m.team.n_blocks()), awaited,
+                   [&](int r, float y) { store_logit(a, host_row, r, y); });
+}
+
 template <class M>
 VIGIL_DEVICE void logits(M& m, const KernelArgs& a, const TokenContext& t) {
     const int vocab = a.config.vocab_size;
     const Range tiles = logit_tiles(a.config, m.team.block(), m.team.n_blocks());
     const Range rows = logit_rows(a.config, m.team.block(), m.team.n_blocks());
-    const int out_row = t.position - ring::load_relaxed(&a.state->job.n_cached);
-    const bool emit = (ring::load_relaxed(&a.state->job.flags) & ring::kJobEmitLogits) != 0 &&
-                      a.logits_out != nullptr && out_row < a.logits_out_rows;
-    float* const host_row = emit ? a.logits_out + static_cast<std::size_t>(out_row) * vocab : nullptr;
-    const Awaited awaited{ring::Phase::kLogits, -1, residual_epoch(a, t, 2 * a.config.n_layers)};
-    multiply_vocab(m, a, rows, awaited, [&](int r, float y) {
-        a.act.logits[r] = y;
-        a.act.scores[r] = y;
-        if (host_row != nullptr) host_row[r] = y;
-    });
+    multiply_logits(m, a, t);
     m.team.sync();
     const ring::SamplingParams& sampling = a.state->job.sampling;
     if (has_penalties(sampling)) {

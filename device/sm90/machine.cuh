@@ -45,6 +45,7 @@ struct RunWriter {
         run.first_group = static_cast<std::uint8_t>(first_group);
         run.kinds = static_cast<std::uint8_t>(kinds);
         run.last_of_phase = 0;
+        run.joined = 0;
         to[n++] = run;
     }
     VIGIL_DEVICE void begin_phase(std::uint32_t phase_kinds) {
@@ -87,7 +88,12 @@ struct RunWriter {
         for (int tile = share.begin; tile < share.end; tile += kPairs) {
             const int n_tiles = min(kPairs, share.end - tile);
             add(first, tile, n_tiles, 0, 0);
-            add(second, tile, n_tiles, 0, kPairs);
+            Run& before = to[n - 1];
+            // With whole stages and the same shape the second's chunks go on where the first's end.
+            const bool joined =
+                first.format == second.format && (before.n_chunks & ((1 << before.stage_log2) - 1)) == 0;
+            before.joined = joined ? 1 : 0;
+            add(second, tile, n_tiles, 0, joined ? n_tiles : kPairs);
         }
         end_phase();
     }
@@ -123,6 +129,29 @@ VIGIL_DEVICE void add_logits(const M& m, const KernelArgs& a, RunWriter& writer)
     writer.add_rows({rows.begin / tiles::kRows, tiles::row_tiles(rows.end)}, &m.scratch()->output[0], nullptr, nullptr);
 }
 
+// One thread.
+template <class M>
+VIGIL_DEVICE void describe_phases(const M& m, const KernelArgs& a) {
+    StreamControl* c = control(m.team);
+    c->output_norm = a.weights.output_norm;
+    c->no_norm = nullptr;
+    const LayerWeights* layers = m.scratch()->layers;
+    const auto describe = [&](ring::Phase phase, const float* from, int cols, const float* const* norm, int stride) {
+        PhaseShape& shape = c->phases[static_cast<int>(phase) - static_cast<int>(ring::Phase::kQkv)];
+        shape.from = from;
+        shape.cols = cols;
+        shape.norm_at = static_cast<std::uint16_t>(shared_address(norm) - shared_address(c));
+        shape.norm_stride = static_cast<std::uint16_t>(stride);
+    };
+    constexpr int kLayer = sizeof(LayerWeights);
+    const int heads = head_rows(a.config);
+    describe(ring::Phase::kQkv, a.act.residual, a.config.dim, &layers->attn_norm, kLayer);
+    describe(ring::Phase::kOutputProj, a.act.heads, heads, &c->no_norm, 0);
+    describe(ring::Phase::kGateUp, a.act.residual, a.config.dim, &layers->ffn_norm, kLayer);
+    describe(ring::Phase::kDown, a.act.hidden, a.config.ffn_dim, &c->no_norm, 0);
+    describe(ring::Phase::kLogits, a.act.residual, a.config.dim, &c->output_norm, 0);
+}
+
 VIGIL_DEVICE void publish_runs(const Team& team, int first_logits, int n) {
     StreamControl* c = control(team);
     c->first_logits = static_cast<std::uint32_t>(first_logits);
@@ -153,56 +182,41 @@ VIGIL_DEVICE bool keeps_waiting_for_stage(StreamControl* c, std::uint32_t spins,
     return false;
 }
 
-// multiply(chunk, first slab of it, sum) for this warp's chunks; leaves one sum per row and slot. `ordinal` chunks of
-// another run came before since the block's last barrier.
-template <class Multiply>
-VIGIL_DEVICE void multiply_chunks(StreamControl* c, StreamCursor cursor, const Run& r, int ordinal, int lane,
-                                  Multiply&& multiply) {
-    const uint4 words = load_shared16(shared_address(c));
-    const Shared stages = words.x;
-    const Shared partials = words.y + static_cast<Shared>(cursor.half() * kPartialBytes);
-    const int n_stages = static_cast<int>(words.z);
-    const int stage_bytes = static_cast<int>(words.w);
-    int i = (thread_index() / 32 - ordinal) & (tiles::kWarps - 1);
-    int tile = (i * r.reciprocal) >> 8;
-    int k = i - tile * r.chunks_per_tile;
-    tile += r.first_group;
-    const int within = i & ((1 << r.stage_log2) - 1);
-    int stage = cursor.stage() + (i >> r.stage_log2);
-    std::uint32_t parity = cursor.parity();
-    const auto wrap = [&] {
+// What a warp does of a run: which chunks, and where they come from and their sums go.
+struct ChunkWalk {
+    Shared stages, partials;
+    int n_stages, stage_bytes;
+    int i;        // of the run's chunks, …
+    int n;        // … of so many
+    int tile, k;  // whose chunk i is: of the partial sums' groups, and in its tile
+    int within;   // its stage: the same for all of a warp's chunks
+    int stage;
+    std::uint32_t parity;
+
+    // `ordinal` chunks of another run came before since the block's last barrier.
+    VIGIL_DEVICE ChunkWalk(const StreamControl* c, StreamCursor cursor, const Run& r, int ordinal) {
+        const uint4 words = load_shared16(shared_address(c));
+        stages = words.x;
+        partials = words.y + static_cast<Shared>(cursor.half() * kPartialBytes);
+        n_stages = static_cast<int>(words.z);
+        stage_bytes = static_cast<int>(words.w);
+        n = r.n_chunks << r.joined;
+        i = ((thread_index() >> 5) - ordinal) & (tiles::kWarps - 1);
+        tile = (i * r.reciprocal) >> 8;
+        k = i - tile * r.chunks_per_tile;
+        tile += r.first_group;
+        within = i & ((1 << r.stage_log2) - 1);
+        stage = cursor.stage() + (i >> r.stage_log2);
+        parity = cursor.parity();
+        wrap();
+    }
+    VIGIL_DEVICE void wrap() {
         if (stage < n_stages) return;
         stage -= n_stages;
         parity ^= 1;
-    };
-    wrap();
-    float2 sum = {0.0f, 0.0f};
-    VIGIL_UNROLL_BY(1)
-    for (; i < r.n_chunks; i += tiles::kWarps) {
-        const Shared full = full_barrier(c, stage);
-        std::uint64_t give_up = 0;
-        for (std::uint32_t spins = 0; !barrier_passed(full, parity); ++spins)
-            if (!keeps_waiting_for_stage(c, spins, give_up, stage)) break;
-        __syncwarp();  // the matrix instructions want the warp converged
-        multiply(stages + static_cast<Shared>(stage * stage_bytes) + static_cast<Shared>(within) * r.chunk_bytes,
-                 k * r.slabs, sum);
-        __syncwarp();
-        if (lane == 0) {
-            const int there = min(1 << r.stage_log2, r.n_chunks - i);
-            barrier_arrive(empty_barrier(c, stage),
-                           within == 0 ? static_cast<std::uint32_t>(kArrivals + 1 - there) : 1u);
-        }
-        if (k + tiles::kWarps >= r.chunks_per_tile) {  // the warp's last one of the tile
-            const bool lower = (lane & 1) != 0;
-            float row_sum = lower ? sum.y : sum.x;
-            row_sum += __shfl_xor_sync(~0u, lower ? sum.x : sum.y, 1);
-            row_sum += __shfl_xor_sync(~0u, row_sum, 2);
-            const int slot = tile * kSlots + (k & (kSlots - 1));
-            if ((lane & 2) == 0)
-                store_shared_float(
-                    partials + static_cast<Shared>((slot * kSlotFloats + (lane >> 2) + (lower ? 8 : 0)) * 4), row_sum);
-            sum = {0.0f, 0.0f};
-        }
+    }
+    VIGIL_DEVICE void advance(const Run& r) {
+        i += tiles::kWarps;
         tile += r.step_tiles;
         k += r.step_chunks;
         if (k >= r.chunks_per_tile) {
@@ -212,16 +226,49 @@ VIGIL_DEVICE void multiply_chunks(StreamControl* c, StreamCursor cursor, const R
         stage += tiles::kWarps >> r.stage_log2;
         wrap();
     }
+};
+
+// multiply(chunk, first slab of it, sum) for this warp's chunks; leaves one sum per row and slot.
+template <class Multiply>
+VIGIL_DEVICE void multiply_chunks(StreamControl* c, ChunkWalk walk, const Run& r, int lane, Multiply&& multiply) {
+    float2 sum = {0.0f, 0.0f};
+    VIGIL_UNROLL_BY(1)
+    for (; walk.i < walk.n; walk.advance(r)) {
+        const Shared full = full_barrier(c, walk.stage);
+        std::uint64_t give_up = 0;
+        for (std::uint32_t spins = 0; !barrier_passed(full, walk.parity); ++spins)
+            if (!keeps_waiting_for_stage(c, spins, give_up, walk.stage)) break;
+        __syncwarp();  // the matrix instructions want the warp converged
+        multiply(walk.stages + static_cast<Shared>(walk.stage * walk.stage_bytes) +
+                     static_cast<Shared>(walk.within) * r.chunk_bytes,
+                 walk.k * r.slabs, sum);
+        __syncwarp();
+        if (lane == 0) {
+            const int there = min(1 << r.stage_log2, walk.n - walk.i);
+            barrier_arrive(empty_barrier(c, walk.stage),
+                           walk.within == 0 ? static_cast<std::uint32_t>(kArrivals + 1 - there) : 1u);
+        }
+        if (walk.k + tiles::kWarps >= r.chunks_per_tile) {  // the warp's last one of the tile
+            const bool lower = (lane & 1) != 0;
+            float row_sum = lower ? sum.y : sum.x;
+            row_sum += __shfl_xor_sync(~0u, lower ? sum.x : sum.y, 1);
+            row_sum += __shfl_xor_sync(~0u, row_sum, 2);
+            const int slot = walk.tile * kSlots + (walk.k & (kSlots - 1));
+            if ((lane & 2) == 0)
+                store_shared_float(
+                    walk.partials + static_cast<Shared>((slot * kSlotFloats + (lane >> 2) + (lower ? 8 : 0)) * 4),
+                    row_sum);
+            sum = {0.0f, 0.0f};
+        }
+    }
 }
 
-// One copy for all phases: it holds a loop per format and width. Multiplies the run that the cursor is at.
+// The loop for the run's format and width. There should be one copy of it in a kernel.
 template <std::uint32_t Kinds>
-VIGIL_DEVICE_CALLED void multiply_run(StreamControl* c, StreamCursor cursor, int ordinal, Shared input) {
-    const int lane = thread_index() % 32;
-    const Run r = load_run(c, cursor.run());
-    const InputView in(input, tiles::InputLayout(r.kinds, r.chunks_per_tile * r.slabs * tiles::kSlabCols), lane);
+VIGIL_DEVICE void multiply_chunks_of(StreamControl* c, const ChunkWalk& walk, const Run& r, const InputView& in) {
+    const int lane = in.lane;
     const auto by_chunk = [&](auto&& multiply) {
-        multiply_chunks(c, cursor, r, ordinal, lane,
+        multiply_chunks(c, walk, r, lane,
                         [&](Shared chunk, int first_slab, float2& sum) { multiply(chunk, in, first_slab, sum); });
     };
     // Blocks of 32: one, two or four slabs.
@@ -279,39 +326,26 @@ VIGIL_DEVICE Run current_run(const M& m) {
     return load_run(control(m.team), m.team.stream.run());
 }
 
-// Multiplies it and moves the block's cursor behind it.
-template <class M>
-VIGIL_DEVICE void take_run(M& m, const Run& r, int ordinal) {
-    StreamControl* c = control(m.team);
-    StreamCursor& cursor = m.team.stream;
-    multiply_run<M::Team::kKinds>(c, cursor, ordinal, shared_address(m.area()));
-    int stage = cursor.stage() + ((r.n_chunks + (1 << r.stage_log2) - 1) >> r.stage_log2);
-    std::uint32_t parity = cursor.parity();
-    for (; stage >= c->n_stages; stage -= c->n_stages) parity ^= 1;
-    cursor.move_to(stage, parity);
-    cursor.next_run();
-}
-
 // The thread's place among the rows of a run: four threads to a row.
+constexpr int kRowsPerWarp = 32 / 4;
 VIGIL_DEVICE int row_of_run(const Team& team) {
-    return team.thread() / 4;
+    return team.thread() >> 2;
 }
 
 // Four lanes add up a row's slots in a fixed order; all four get the sum.
 template <class M>
 VIGIL_DEVICE float sum_slots(const M& m, const Run& r, bool exists) {
     const int thread = m.team.thread();
-    const int row = thread / 4;
-    const Shared from =
-        control(m.team)->partials +
-        static_cast<Shared>(
-            m.team.stream.half() * kPartialBytes +
-            (((r.first_group + row / tiles::kRows) * kSlots + thread % 4) * kSlotFloats + row % tiles::kRows) * 4);
-    const int n_slots = exists ? r.chunks_per_tile : 0;
+    const int tile = thread >> 6;
+    const int row = (thread >> 2) & (tiles::kRows - 1);
+    const int slot = (r.first_group + tile) * kSlots + (thread & 3);
+    const Shared from = control(m.team)->partials + static_cast<Shared>(m.team.stream.half() * kPartialBytes) +
+                        static_cast<Shared>((slot * kSlotFloats + row) * 4);
+    const int n_slots = exists ? r.chunks_per_tile - (thread & 3) : 0;
     float sum = 0.0f;
     VIGIL_UNROLL
     for (int i = 0; i < kSlots; i += 4)
-        if (i + thread % 4 < n_slots) sum += load_shared_float(from + static_cast<Shared>(i * kSlotFloats * 4));
+        if (i < n_slots) sum += load_shared_float(from + static_cast<Shared>(i * kSlotFloats * 4));
     return m.team.lane_sum(sum, 4);
 }
 
@@ -326,8 +360,8 @@ VIGIL_DEVICE float* warp_squares(const M& m) {
 
 // What the products are to be multiplied by. The sums of all warps are read at once: they are few.
 template <class M>
-VIGIL_DEVICE float norm_scale(const M& m, const Input& in) {
-    if (in.normed == 0) return 1.0f;
+VIGIL_DEVICE float norm_scale(const M& m, int cols, float eps) {
+    if (cols == 0) return 1.0f;
     const auto* sums = reinterpret_cast<const float4*>(warp_squares(m));
     float total = 0.0f;
     VIGIL_UNROLL
@@ -335,52 +369,98 @@ VIGIL_DEVICE float norm_scale(const M& m, const Input& in) {
         const float4 four = sums[i];
         total += (four.x + four.y) + (four.z + four.w);
     }
-    return inverse_sqrt(m.team, total / static_cast<float>(in.normed) + in.eps);
+    return inverse_sqrt(m.team, total / static_cast<float>(cols) + eps);
 }
 
-// The vector, times the norm's weight if there is one, into the phases' area; returns the lane's sum of squares.
-template <class M>
-VIGIL_DEVICE float prepare_input(M& m, std::uint32_t kinds, const float* from, const float* weight, int n,
-                                 const Awaited& awaited) {
-    constexpr int kGroups = 2;  // of 128 values per warp, whose words are looked at together
-    const tiles::InputLayout layout(kinds, n);
-    const Shared to = shared_address(m.area());
-    const int lane = m.team.lane();
-    float squares = 0.0f;
-    VIGIL_UNROLL_BY(1)
-    for (int first = 128 * m.team.warp(); first < n; first += kGroups * 4 * kConsumers) {
-        Quad quads[kGroups];
-        float4 weights[kGroups];
+// One phase's product: y = W · from, or W · (from · norm_weight) / rms(from).
+struct Projection {
+    Awaited awaited;  // of `from`
+    const float* from;
+    int cols;
+    const float* norm_weight;  // null: no norm
+    bool pairs;                // two matrices of the same shape, whose rows belong together
+};
+
+// A warp's next groups of 128 input values on their way: a first look at them, which may come too early.
+struct InputLooks {
+    static constexpr int kGroups = 2;
+    static constexpr int kStep = tiles::kWarps * tiles::kScaleCols;
+    Quad quads[kGroups];
+    float4 weights[kGroups];
+
+    // Lanes behind the vector's end look at its last values.
+    static VIGIL_DEVICE int column(const Projection& p, int base, int lane) { return min(base + 4 * lane, p.cols - 4); }
+    VIGIL_DEVICE void look(const Projection& p, int first, int lane) {
         VIGIL_UNROLL
         for (int u = 0; u < kGroups; ++u) {
-            const int i = first + u * 4 * kConsumers + 4 * lane;
-            weights[u] = {1.0f, 1.0f, 1.0f, 1.0f};
-            if (i >= n) continue;
-            if (weight != nullptr) weights[u] = *reinterpret_cast<const float4*>(weight + i);
-            quads[u] = Team::load_quad(from + i);
-        }
-        VIGIL_UNROLL
-        for (int u = 0; u < kGroups; ++u) {
-            const int base = first + u * 4 * kConsumers;
-            if (base >= n) break;  // for the whole warp
-            const int i = base + 4 * lane;
-            const bool inside = i < n;
-            float v[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-            if (inside) {
-                const Quad quad = m.complete4(quads[u], from + i, awaited);
-                const float w[4] = {weights[u].x, weights[u].y, weights[u].z, weights[u].w};
-                VIGIL_UNROLL
-                for (int j = 0; j < 4; ++j) {
-                    const float value = untagged(quad.word[j]);
-                    squares = fused(m.team, value, value, squares);
-                    v[j] = value * w[j];
-                }
-            }
-            __syncwarp();
-            store_input<M::Team::kKinds>(to, layout, kinds, i, lane, inside, v);
+            const int base = first + u * kStep;
+            if (base >= p.cols) break;  // for the whole warp
+            const int i = column(p, base, lane);
+            quads[u] = Team::load_quad(p.from + i);
+            if (p.norm_weight != nullptr) weights[u] = *reinterpret_cast<const float4*>(p.norm_weight + i);
         }
     }
+};
+
+// Machine::complete4 for all lanes of a warp at once: they stay together, as what follows wants them.
+template <class M>
+VIGIL_DEVICE Quad complete_in_warp(M& m, Quad quad, const float* from, const Awaited& awaited) {
+    if (!decltype(m.exchange)::kWaits) return quad;
+    std::uint64_t give_up = 0;
+    for (std::uint32_t spins = 0; !__all_sync(~0u, quad.carries(awaited.epoch)); ++spins) {
+        const bool waits = m.exchange.keeps_waiting(m.team, m.scratch(), spins, give_up, awaited, quad.word[0], 0);
+        if (!__all_sync(~0u, waits)) break;
+        quad = Team::load_quad(from);
+    }
+    return quad;
+}
+
+// The vector, times the norm's weight if there is one, into the phases' area, once it is complete; returns the lane's
+// sum of squares.
+template <class M>
+VIGIL_DEVICE float prepare_input(M& m, std::uint32_t kinds, const Projection& p, InputLooks& looks) {
+    const int lane = m.team.lane();
+    const InputWriter<M::Team::kKinds> writer(shared_address(m.area()), tiles::InputLayout(kinds, p.cols), kinds, lane);
+    float squares = 0.0f;
+    VIGIL_UNROLL_BY(1)
+    for (int first = tiles::kScaleCols * m.team.warp(); first < p.cols;) {
+        VIGIL_UNROLL
+        for (int u = 0; u < InputLooks::kGroups; ++u) {
+            const int base = first + u * InputLooks::kStep;
+            if (base >= p.cols) break;  // for the whole warp
+            const Quad quad =
+                complete_in_warp(m, looks.quads[u], p.from + InputLooks::column(p, base, lane), p.awaited);
+            const bool inside = base + 4 * lane < p.cols;
+            float v[4];
+            VIGIL_UNROLL
+            for (int j = 0; j < 4; ++j) v[j] = inside ? untagged(quad.word[j]) : 0.0f;
+            if (p.norm_weight != nullptr) {
+                const float w[4] = {looks.weights[u].x, looks.weights[u].y, looks.weights[u].z, looks.weights[u].w};
+                VIGIL_UNROLL
+                for (int j = 0; j < 4; ++j) {
+                    squares = fused(m.team, v[j], v[j], squares);
+                    v[j] *= w[j];
+                }
+            }
+            writer.store(base, v);
+        }
+        first += InputLooks::kGroups * InputLooks::kStep;
+        if (first < p.cols) looks.look(p, first, lane);
+    }
     return squares;
+}
+
+// The same, and the squares' sums for norm_scale. The block's threads must all call.
+template <class M>
+VIGIL_DEVICE void gather_input(M& m, const KernelArgs& a, const Run& r, const Projection& p, InputLooks& looks) {
+    const float squares = prepare_input(m, M::Team::kinds(r.kinds), p, looks);
+    m.trace_gathered(a);
+    if (p.norm_weight != nullptr) {
+        const float sum = m.team.lane_sum(squares);
+        m.team.stream.next_norm();
+        if (m.team.lane() == 0) warp_squares(m)[m.team.warp()] = sum;
+    }
+    m.team.sync();
 }
 
 }  // namespace sm90
@@ -409,6 +489,7 @@ VIGIL_DEVICE void open_stream(StreamMachine<K, X>& m, const KernelArgs& a) {
     }
     m.team.sync();
     if (m.team.thread() != 0) return;
+    sm90::describe_phases(m, a);
     const int n = n_layers * per_layer;
     sm90::RunWriter writer{runs + n};
     sm90::add_logits(m, a, writer);
@@ -420,6 +501,7 @@ template <std::uint32_t K, class X>
 VIGIL_DEVICE void open_stream(StreamMachine<K, X>& m, const KernelArgs& a, ring::Phase phase, int layer,
                               const LayerWeights& w) {
     if (m.team.thread() == 0) {
+        sm90::describe_phases(m, a);
         sm90::RunWriter writer{sm90::run_list(m.team, a.plan)};
         if (phase == ring::Phase::kLogits)
             sm90::add_logits(m, a, writer);
@@ -436,131 +518,4 @@ VIGIL_DEVICE void begin_token(StreamMachine<K, X>& m, const KernelArgs&, const T
     std::uint32_t* token = &sm90::control(m.team)->token;
     ring::store_relaxed(token, (*token / 2 + 1) * 2 + (t.wants_logits ? 1 : 0));
 }
-template <std::uint32_t K, class X>
-VIGIL_DEVICE void begin_layer(StreamMachine<K, X>& m, const KernelArgs& a, int layer) {
-    m.team.stream.begin_at(layer * a.plan.stream.runs_per_layer);
-}
-
-// What is added to the first run's products, on its way while the input is waited for.
-struct RowsAhead {
-    float addend;
-};
-
-namespace sm90 {
-
-template <class M, class Addend>
-VIGIL_DEVICE RowsAhead start_run(M& m, Addend&& addend) {
-    const Run r = current_run(m);
-    const int row = row_of_run(m.team);
-    RowsAhead ahead{0.0f};
-    if (row < r.n_rows && m.team.lane() % 4 == 0) ahead.addend = addend(r.first_row + row);
-    return ahead;
-}
-
-template <class M>
-VIGIL_DEVICE Input gather_run(M& m, const KernelArgs& a, const float* from, const float* weight, bool normed,
-                              const Awaited& awaited) {
-    const Run r = current_run(m);
-    if (r.n_chunks == 0) return {nullptr, 0, 0.0f};
-    const int cols = r.chunks_per_tile * r.slabs * tiles::kSlabCols;
-    const float squares = prepare_input(m, r.kinds, from, weight, cols, awaited);
-    m.trace_gathered(a);
-    if (normed) {
-        const float sum = m.team.lane_sum(squares);
-        m.team.stream.next_norm();
-        if (m.team.lane() == 0) warp_squares(m)[m.team.warp()] = sum;
-    }
-    m.team.sync();
-    return {m.area(), normed ? cols : 0, a.config.norm_eps};
-}
-
-// The rest of a phase's runs.
-template <class M, class Addend, class Done>
-VIGIL_DEVICE void multiply_runs(M& m, const RowsAhead& ahead, const Input& in, Addend&& addend, Done&& done) {
-    bool first = true;
-    VIGIL_UNROLL_BY(1)
-    for (bool last = false; !last; first = false) {
-        const Run r = current_run(m);
-        last = r.last_of_phase != 0;
-        if (r.n_chunks == 0) {
-            m.team.stream.next_run();
-            break;
-        }
-        take_run(m, r, 0);
-        m.team.sync();
-        const int row = row_of_run(m.team);
-        const bool exists = row < r.n_rows;
-        const float product = sum_slots(m, r, exists);
-        if (exists && m.team.lane() % 4 == 0) {
-            const float added = first ? ahead.addend : addend(r.first_row + row);
-            done(r.first_row + row, fused(m.team, product, norm_scale(m, in), added));
-        }
-        m.team.stream.next_half();
-    }
-}
-
-}  // namespace sm90
-
-template <std::uint32_t K, class X, class Addend>
-VIGIL_DEVICE RowsAhead start(StreamMachine<K, X>& m, const BlockRows&, Addend&& addend) {
-    return sm90::start_run(m, addend);
-}
-template <std::uint32_t K, class X>
-VIGIL_DEVICE RowsAhead start(StreamMachine<K, X>&, const RowPairs&) {
-    return {0.0f};
-}
-
-template <std::uint32_t K, class X, class Rows>
-VIGIL_DEVICE Input gather(StreamMachine<K, X>& m, const KernelArgs& a, const Rows&, const float* from,
-                          const Awaited& awaited) {
-    return sm90::gather_run(m, a, from, nullptr, false, awaited);
-}
-template <std::uint32_t K, class X, class Rows>
-VIGIL_DEVICE Input gather_normed(StreamMachine<K, X>& m, const KernelArgs& a, const Rows&, const float* weight,
-                                 const Awaited& awaited) {
-    return sm90::gather_run(m, a, a.act.residual, weight, true, awaited);
-}
-
-template <std::uint32_t K, class X, class Addend, class Done>
-VIGIL_DEVICE void multiply(StreamMachine<K, X>& m, const BlockRows&, const RowsAhead& ahead, const Input& in,
-                           Addend&& addend, Done&& done) {
-    sm90::multiply_runs(m, ahead, in, addend, done);
-}
-
-template <std::uint32_t K, class X, class Done>
-VIGIL_DEVICE void multiply(StreamMachine<K, X>& m, const RowPairs&, const RowsAhead&, const Input& in, Done&& done) {
-    VIGIL_UNROLL_BY(1)
-    for (bool last = false; !last;) {
-        const sm90::Run first = sm90::current_run(m);
-        if (first.n_chunks == 0) {
-            m.team.stream.next_run();
-            break;
-        }
-        sm90::take_run(m, first, 0);
-        const sm90::Run second = sm90::current_run(m);
-        last = second.last_of_phase != 0;
-        sm90::take_run(m, second, first.n_chunks);
-        m.team.sync();
-        const int row = sm90::row_of_run(m.team);
-        const bool exists = row < first.n_rows;
-        const float gate = sm90::sum_slots(m, first, exists);
-        const float up = sm90::sum_slots(m, second, exists);
-        if (exists && m.team.lane() % 4 == 0) {
-            const float scale = sm90::norm_scale(m, in);
-            done(first.first_row + row, gate * scale, up * scale);
-        }
-        m.team.stream.next_half();
-    }
-}
-
-// The products of the output matrix for this block's logits: store(row, product).
-template <std::uint32_t K, class X, class Store>
-VIGIL_DEVICE void multiply_vocab(StreamMachine<K, X>& m, const KernelArgs& a, const Range&, const Awaited& awaited,
-                                 Store&& store) {
-    if (X::kWaits) m.team.stream.begin_at(a.config.n_layers * a.plan.stream.runs_per_layer);
-    const auto nothing = [](int) { return 0.0f; };
-    const Input in = sm90::gather_run(m, a, a.act.residual, a.weights.output_norm, true, awaited);
-    sm90::multiply_runs(m, RowsAhead{0.0f}, in, nothing, store);
-}
-
 }  // namespace vigil::device

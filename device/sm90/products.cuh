@@ -26,15 +26,15 @@ struct InputView {
         half_scales = add(at.half_scales);
         sums = add(at.sums);
     }
-    VIGIL_DEVICE int row() const { return lane / 4; }
-    VIGIL_DEVICE int part() const { return lane % 4; }
+    VIGIL_DEVICE int row() const { return lane >> 2; }
+    VIGIL_DEVICE int part() const { return lane & 3; }
     // The digits of slab `s`: {low four, high four} of the lane's eight values in its first block and in its second.
     VIGIL_DEVICE uint4 digits_of(int s) const {
         return load_shared16(digits + static_cast<Shared>(tiles::kSlabCols * s));
     }
     // What the digits of the 128 values around slab `s` are counted in.
     VIGIL_DEVICE float scale_of(int s) const {
-        return load_shared_float(digit_scales + static_cast<Shared>(s / 2 * 4));
+        return load_shared_float(digit_scales + static_cast<Shared>((s >> 1) * 4));
     }
     VIGIL_DEVICE float sum_of(int block) const { return load_shared_float(sums + static_cast<Shared>(block * 4)); }
 
@@ -156,7 +156,7 @@ struct Blocks32 {
 // Byte I of a word as a number.
 template <int I>
 VIGIL_DEVICE int byte_of(std::uint32_t w) {
-    return static_cast<int>((w >> (8 * I)) & 255);
+    return static_cast<int>(__byte_perm(w, 0, 0x4440 + I));
 }
 template <int I>
 VIGIL_DEVICE int signed_byte_of(std::uint32_t w) {
@@ -304,7 +304,7 @@ VIGIL_DEVICE void multiply_halves(Shared chunk, const InputView& in, int first_s
     // Lanes 0 have the first two parts, lanes 1 a third one.
     const int t = in.part();
     const float scale = Bfloat   ? (t < 2 ? 1.0f : 0.0f)
-                        : t == 0 ? load_shared_float(in.half_scales + static_cast<Shared>(first_slab / 2 * 4))
+                        : t == 0 ? load_shared_float(in.half_scales + static_cast<Shared>((first_slab >> 1) * 4))
                                  : 0.0f;
     const bool second = !Bfloat || t == 0;
     sum.x = fmaf((c[0][0] + c[1][0]) + (second ? c[0][1] + c[1][1] : 0.0f), scale, sum.x);

@@ -30,6 +30,21 @@ VIGIL_DEVICE StreamControl* control(const Team& team) {
 VIGIL_DEVICE Run* run_list(const Team& team, const GridPlan& plan) {
     return reinterpret_cast<Run*>(team.shared - sizeof(StreamControl) + StreamMemory(plan).runs);
 }
+VIGIL_DEVICE PhaseShape load_phase(const StreamControl* c, ring::Phase phase) {
+    static_assert(sizeof(PhaseShape) == 16, "read at once");
+    const uint4 words = load_shared16(shared_address(c->phases) +
+                                      16 * (static_cast<Shared>(phase) - static_cast<Shared>(ring::Phase::kQkv)));
+    PhaseShape shape;
+    memcpy(&shape, &words, sizeof shape);
+    return shape;
+}
+template <class T>
+VIGIL_DEVICE T* load_shared_pointer(Shared at) {
+    const uint2 words = load_shared8(at);
+    T* pointer;
+    memcpy(&pointer, &words, sizeof pointer);
+    return pointer;
+}
 VIGIL_DEVICE Run load_run(const StreamControl* c, int index) {
     const Shared at = c->runs + static_cast<Shared>(index * static_cast<int>(sizeof(Run)));
     const uint4 words[2] = {load_shared16(at), load_shared16(at + 16)};

@@ -35,9 +35,19 @@ struct alignas(16) Run {
     std::uint8_t slabs;        // of a chunk
     std::uint8_t first_group;  // of the partial sums' slots, one group per tile
     std::uint8_t kinds;        // tiles::InputKind of all the phase's matrices
-    std::uint8_t last_of_phase;
+    std::uint8_t last_of_phase : 1;
+    std::uint8_t joined : 1;  // of a pair's first: the second's tiles are multiplied with its own, as if they followed
 };
 static_assert(sizeof(Run) == 32, "read as two words of 16 bytes");
+
+// What is the same of a phase's product in every layer and token.
+struct alignas(16) PhaseShape {
+    const float* from;
+    std::int32_t cols;
+    // Where in shared memory the pointer to the norm's weight is, for even layers and so much further on for odd ones.
+    std::uint16_t norm_at, norm_stride;
+};
+constexpr int kPhases = static_cast<int>(ring::Phase::kLogits) - static_cast<int>(ring::Phase::kQkv) + 1;
 
 // What a block knows of its stream. In shared memory before BlockScratch, where its place is known to the compiler.
 struct alignas(128) StreamControl {
@@ -53,6 +63,10 @@ struct alignas(128) StreamControl {
     std::uint32_t first_logits;  // where the list goes on after the layers
     std::uint32_t token;         // twice the number of tokens begun so far, plus 1 if the last one's logits are wanted
     std::uint32_t stop;
+    PhaseShape phases[kPhases];
+    const float* output_norm;
+    const float* no_norm;  // null
+    float* host_logits;    // of the token under way
 };
 
 // Where the parts lie in a block's shared memory, in bytes from its start: the control, the BlockScratch, the phases'

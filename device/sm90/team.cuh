@@ -49,8 +49,9 @@ struct Team : CudaTeam {
 
     VIGIL_DEVICE int thread() const { return thread_index(); }
     VIGIL_DEVICE int thread_anew() const { return thread_index(); }
-    VIGIL_DEVICE int warp() const { return thread() / kWarpSize; }
-    VIGIL_DEVICE int lane() const { return thread() % kWarpSize; }
+    // Shifts, since the compiler does not know that no index is negative.
+    VIGIL_DEVICE int warp() const { return thread() >> 5; }
+    VIGIL_DEVICE int lane() const { return thread() & (kWarpSize - 1); }
     VIGIL_DEVICE int n_threads() const { return kConsumers; }
     VIGIL_DEVICE int n_warps() const { return kConsumers / kWarpSize; }
     VIGIL_DEVICE void sync() const { named_barrier<kConsumers>(); }
@@ -61,6 +62,11 @@ struct Team : CudaTeam {
 template <std::uint32_t Kinds>
 struct TeamFor : Team {
     static constexpr std::uint32_t kKinds = Kinds;
+
+    // The kinds that an input is wanted as, given as a set among Kinds.
+    VIGIL_DEVICE static std::uint32_t kinds(std::uint32_t of_phase) {
+        return (Kinds & (Kinds - 1)) == 0 ? Kinds : of_phase;
+    }
 };
 
 template <std::uint32_t Kinds>

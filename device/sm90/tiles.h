@@ -111,8 +111,9 @@ constexpr VIGIL_HD InputKind input_kind(TensorFormat f) {
 constexpr std::int32_t kScaleCols = 128;  // share a power of two
 constexpr std::int32_t kSumCols = 32;
 
-// Where the parts of an input of `cols` values (a multiple of 64) lie, in bytes from its start. Planes, one per digit
-// or part, are an odd multiple of 64 bytes apart, so that lanes that read different planes meet different banks.
+// Where the parts of an input of `cols` values lie, in bytes from its start; it is filled up with zeros to groups that
+// share a scale. Planes, one per digit or part, are an odd multiple of 64 bytes apart, so that lanes that read
+// different planes meet different banks.
 struct InputLayout {
     std::int32_t digits, digit_stride;
     std::int32_t halves, half_stride;
@@ -122,9 +123,9 @@ struct InputLayout {
     std::int32_t bytes;
 
     VIGIL_HD InputLayout(std::uint32_t kinds, std::int32_t cols) {
-        const std::int32_t scales = (cols + kScaleCols - 1) / kScaleCols * 4;
-        digit_stride = cols | kSlabCols;
-        half_stride = 2 * cols + kSlabCols;
+        const std::int32_t padded = (cols + kScaleCols - 1) & ~(kScaleCols - 1);
+        digit_stride = padded + 64;
+        half_stride = 2 * padded + 64;
         std::int32_t at = 0;
         const auto reserve = [&](std::uint32_t kind, std::int32_t n) {
             const std::int32_t here = at;
@@ -134,10 +135,10 @@ struct InputLayout {
         digits = reserve(kInt8Digits, 3 * digit_stride);
         halves = reserve(kHalfParts, 2 * half_stride);
         bfloats = reserve(kBfloatParts, 3 * half_stride);
-        floats = reserve(kFloats, 4 * cols);
-        sums = reserve(kInt8Digits, cols / kSumCols * 4);
-        digit_scales = reserve(kInt8Digits, scales);
-        half_scales = reserve(kHalfParts, scales);
+        floats = reserve(kFloats, 4 * padded);
+        sums = reserve(kInt8Digits, padded / kSumCols * 4);
+        digit_scales = reserve(kInt8Digits, padded / kScaleCols * 4);
+        half_scales = reserve(kHalfParts, padded / kScaleCols * 4);
         bytes = at;
     }
 };

@@ -35,10 +35,12 @@ void complete_some(std::vector<PendingCopy>& copies, std::mt19937& random) {
     }
 }
 
-// Lets a warp's lanes run, on and on as long as they wait for each other only. False if none could.
+// Lets a warp's lanes run, on and on as long as they wait for each other only: one that polls lets other warps run.
+// False if none could.
 bool run_warp(std::vector<std::unique_ptr<Lane>>& lanes) {
     bool ran = false;
-    for (bool again = true; again;) {
+    bool polls = false;
+    for (bool again = true; again && !polls;) {
         again = false;
         for (std::size_t i = 0; i < lanes.size();) {
             Lane& lane = *lanes[i];
@@ -55,6 +57,7 @@ bool run_warp(std::vector<std::unique_ptr<Lane>>& lanes) {
                 continue;
             }
             if (lane.waits_for == &lane.warp->collectives) again = true;
+            if (lane.waits_for == nullptr) polls = true;
             ++i;
         }
     }

@@ -104,6 +104,12 @@ template <class T>
 inline T __shfl_xor_sync(unsigned mask, T v, int lanes) {
     return __shfl_sync(mask, v, (vigil::emulator::self().thread % 32) ^ lanes);
 }
+inline bool __all_sync(unsigned, bool predicate) {
+    const std::uint32_t mine = predicate ? 1 : 0;
+    const auto all = vigil::emulator::collect(&mine, 1);
+    for (int lane = 0; lane < 32; ++lane) predicate = predicate && all[lane][0] != 0;
+    return predicate;
+}
 inline unsigned __reduce_max_sync(unsigned, unsigned v) {
     const auto all = vigil::emulator::collect(&v, 1);
     for (int lane = 0; lane < 32; ++lane) v = max(v, static_cast<unsigned>(all[lane][0]));

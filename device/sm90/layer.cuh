@@ -1,0 +1,175 @@
+// The phases that multiply, for the Hopper path: one function for all of them, so that a layer fits into the instruction
+// cache. What each phase reads, publishes and waits for is what its file in device/phases/ says; the order of addition
+// is the stream's.
+#pragma once
+
+#include "device/sm90/machine.cuh"
+
+namespace vigil::device {
+namespace sm90 {
+
+// The cursor behind a run, of which this warp's walk may be over.
+template <class M>
+VIGIL_DEVICE void move_behind(M& m, const Run& r, const ChunkWalk& walk) {
+    StreamCursor& cursor = m.team.stream;
+    int stage = cursor.stage() + ((walk.n + (1 << r.stage_log2) - 1) >> r.stage_log2);
+    std::uint32_t parity = cursor.parity();
+    for (; stage >= walk.n_stages; stage -= walk.n_stages) parity ^= 1;
+    cursor.move_to(stage, parity);
+    cursor.next_run();
+    if (r.joined != 0) cursor.next_run();
+}
+
+// done(row, product, second product of a pair, word) by one lane per row. `word` is what ahead(row) asked for before the
+// wait for the input.
+template <class M, class Ahead, class Done>
+VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Projection& p, Ahead&& ahead, Done&& done) {
+    StreamControl* c = control(m.team);
+    const int first_run = m.team.stream.run();
+    int index = first_run;
+    int ordinal = 0;  // chunks since the block's last barrier
+    std::uint32_t word = 0;
+    VIGIL_UNROLL_BY(1)
+    for (bool last = false; !last;) {
+        InputLooks looks;
+        const bool gathers = m.team.stream.run() == first_run;
+        if (gathers) looks.look(p, tiles::kScaleCols * m.team.warp(), m.team.lane());
+        {
+            const Run r = current_run(m);
+            if (r.n_chunks == 0) {  // no share: not even the input is waited for
+                m.team.stream.next_run();
+                break;
+            }
+            const InputView in(shared_address(m.area()), tiles::InputLayout(M::Team::kinds(r.kinds), p.cols),
+                               m.team.lane());
+            const ChunkWalk walk(c, m.team.stream, r, ordinal);
+            if (!p.pairs && row_of_run(m.team) < r.n_rows && (m.team.lane() & 3) == 0)
+                word = ahead(r.first_row + row_of_run(m.team));
+            if (gathers) gather_input(m, a, r, p, looks);
+            multiply_chunks_of<M::Team::kKinds>(c, walk, r, in);
+            move_behind(m, r, walk);
+            if (p.pairs && ordinal == 0 && r.joined == 0) {  // the second of a pair comes before the barrier
+                ordinal = r.n_chunks;
+                continue;
+            }
+        }
+        ordinal = 0;
+        // Looked up again rather than held over the products, which want the registers.
+        const Run r = load_run(c, index);
+        const Run second = p.pairs ? load_run(c, index + 1) : r;
+        const int row = row_of_run(m.team);
+        const bool exists = row < r.n_rows;
+        const float scale = norm_scale(m, p.norm_weight != nullptr ? p.cols : 0, a.config.norm_eps);
+        m.team.sync();
+        if (m.team.warp() * kRowsPerWarp < r.n_rows) {
+            const float product = sum_slots(m, r, exists) * scale;
+            const float other = p.pairs ? sum_slots(m, second, exists) * scale : 0.0f;
+            if (exists && (m.team.lane() & 3) == 0) done(r.first_row + row, product, other, word);
+        }
+        last = second.last_of_phase != 0;
+        index = m.team.stream.run();
+        m.team.stream.next_half();
+    }
+}
+
+template <class M>
+VIGIL_DEVICE void project_phase(M& m, const KernelArgs& a, ring::Phase phase, const LayerWeights& w, int layer,
+                                const TokenContext& t) {
+    StreamControl* c = control(m.team);
+    const bool qkv = phase == ring::Phase::kQkv;
+    const bool gate_up = phase == ring::Phase::kGateUp;
+    const bool down = phase == ring::Phase::kDown;
+    const bool vocab = phase == ring::Phase::kLogits;
+    const std::uint32_t of_layer = layer_epoch(a, t, layer);
+    const std::uint32_t before = residual_epoch(a, t, 2 * layer + (gate_up || down ? 1 : 0));
+    const PhaseShape shape = load_phase(c, phase);
+    const Shared norm = shared_address(c) + shape.norm_at + static_cast<Shared>(layer & 1) * shape.norm_stride;
+    Projection p;
+    p.awaited = {phase, vocab ? -1 : layer, qkv || gate_up || vocab ? before : of_layer};
+    p.from = shape.from;
+    p.cols = shape.cols;
+    p.norm_weight = load_shared_pointer<const float>(norm);
+    p.pairs = gate_up;
+    if (vocab && m.team.thread() == 0) c->host_logits = host_logits(a, t);
+    project(
+        m, a, p,
+        [&](int row) {
+            if (vocab) return 0u;
+            if (!qkv) return M::Team::load_word(a.act.residual + row);
+            const int n_q = head_rows(a.config);
+            const int n_kv = kv_rows(a.config);
+            const float* of = row < n_q ? w.bq : row < n_q + n_kv ? w.bk : w.bv;
+            return of != nullptr
+                       ? ring::float_bits(of[row < n_q ? row : row < n_q + n_kv ? row - n_q : row - n_q - n_kv])
+                       : 0u;
+        },
+        [&](int row, float product, float other, std::uint32_t word) {
+            if (vocab) return store_logit(a, c->host_logits, row, product);
+            if (gate_up) return m.publish(a.act.hidden + row, silu(product) * other, of_layer);
+            if (qkv) return m.publish(a.act.qkv + row, product + ring::bits_float(word), of_layer);
+            // Nobody else writes this row; a block that had no share of the input may have looked early.
+            float* const to = a.act.residual + row;
+            m.publish(to, product + m.complete(word, to, {phase, layer, before}), before + 1);
+        });
+}
+
+}  // namespace sm90
+
+template <std::uint32_t K, class X>
+VIGIL_DEVICE void qkv_proj(StreamMachine<K, X>& m, const KernelArgs& a, const LayerWeights& w, int layer,
+                           const TokenContext& t) {
+    sm90::project_phase(m, a, ring::Phase::kQkv, w, layer, t);
+}
+template <std::uint32_t K, class X>
+VIGIL_DEVICE void output_proj(StreamMachine<K, X>& m, const KernelArgs& a, const LayerWeights& w, int layer,
+                              const TokenContext& t) {
+    sm90::project_phase(m, a, ring::Phase::kOutputProj, w, layer, t);
+}
+template <std::uint32_t K, class X>
+VIGIL_DEVICE void gate_up(StreamMachine<K, X>& m, const KernelArgs& a, const LayerWeights& w, int layer,
+                          const TokenContext& t) {
+    sm90::project_phase(m, a, ring::Phase::kGateUp, w, layer, t);
+}
+template <std::uint32_t K, class X>
+VIGIL_DEVICE void down_proj(StreamMachine<K, X>& m, const KernelArgs& a, const LayerWeights& w, int layer,
+                            const TokenContext& t) {
+    sm90::project_phase(m, a, ring::Phase::kDown, w, layer, t);
+}
+
+// The resident loop's are done by then, see decode_layers.
+template <std::uint32_t K, class X>
+VIGIL_DEVICE void multiply_logits(StreamMachine<K, X>& m, const KernelArgs& a, const TokenContext& t) {
+    if (!X::kWaits)
+        sm90::project_phase(m, a, ring::Phase::kLogits, layer_weights(m, a.config.n_layers), a.config.n_layers, t);
+}
+
+// A token as device/layer.cuh has it, and the products of the output matrix if its logits are wanted: in a loop over
+// phases, so that there is one copy of what multiplies.
+template <std::uint32_t K, class X>
+VIGIL_DEVICE void decode_layers(StreamMachine<K, X>& m, const KernelArgs& a, const TokenContext& t) {
+    begin_token(m, a, t);
+    constexpr int kFirst = static_cast<int>(ring::Phase::kQkv);
+    constexpr int kLast = static_cast<int>(ring::Phase::kDown);
+    const int n_layers = a.config.n_layers;
+    VIGIL_UNROLL_BY(1)
+    for (int layer = 0; layer < n_layers || (layer == n_layers && t.wants_logits); ++layer) {
+        m.team.stream.begin_at(layer * a.plan.stream.runs_per_layer);
+        const LayerWeights& w = layer_weights(m, layer);
+        const bool output = layer == n_layers;
+        VIGIL_UNROLL_BY(1)
+        for (int i = output ? static_cast<int>(ring::Phase::kLogits) : kFirst; i <= kLast || output; ++i) {
+            const auto phase = static_cast<ring::Phase>(i);
+            if (phase == ring::Phase::kAttention)
+                attention(m, a, w, layer, t);
+            else if (phase == ring::Phase::kCombine)
+                combine_splits(m, a, layer, t);
+            else
+                sm90::project_phase(m, a, phase, w, layer, t);
+            if (output) break;
+            m.trace_phase(a, t, phase, layer);
+            if (phase == ring::Phase::kQkv && layer + 1 < n_layers) load_layer(m, a, layer + 1);
+        }
+    }
+}
+
+}  // namespace vigil::device
