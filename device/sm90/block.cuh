@@ -2,7 +2,7 @@
 // that lend their registers.
 #pragma once
 
-#include "device/sm90/machine.cuh"
+#include "device/sm90/attention.cuh"
 
 namespace vigil::device::sm90 {
 
