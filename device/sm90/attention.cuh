@@ -114,9 +114,9 @@ VIGIL_DEVICE void prepare_head(M& m, const KernelArgs& a, const LayerWeights& w,
     const int rotated_pairs = anew(c.rotary_dim) / 2;
     const bool is_query = item < per_group;
     const bool is_value = item > per_group;
-    const int row = is_query ? kv_head * per_group + item
-                             : (is_value ? c.n_heads + c.n_kv_heads : c.n_heads) + kv_head;
-    const float* from = a.act.qkv + row * HeadDim;
+    const int others = is_value ? c.n_heads + c.n_kv_heads : c.n_heads;  // queries, keys, values follow each other
+    const int head = is_query ? kv_head * per_group + item : others + kv_head;
+    const float* from = a.act.qkv + head * HeadDim;
     const float* norm = is_query ? w.q_norm : is_value ? nullptr : w.k_norm;
     const bool halves = c.rope_kind == RopeKind::kHalves;
     const auto column = [&](int e) {
@@ -181,15 +181,15 @@ struct KvTile {
     uint4 keys[kPieces];  // columns 32j + 8t … of position g
     uint4 values[2];      // columns 8g … of the warp's, positions 2t and 2t + 1
 
-    // The tile begins at position `first`; `keys_from` and `values_from` are where position 0 is, at the lane's columns.
-    VIGIL_DEVICE void load(const Team& team, const std::uint16_t* keys_from, const std::uint16_t* values_from,
-                           int first, int last, int lane) {
-        const std::uint16_t* key = keys_from + min(first + row_of(lane), last) * HeadDim;
+    // The tile begins at position `first`; position 0 is at `k` and `v`, at the lane's columns.
+    VIGIL_DEVICE void load(const Team& team, const std::uint16_t* k, const std::uint16_t* v, int first, int last,
+                           int lane) {
+        const std::uint16_t* key = k + min(first + row_of(lane), last) * HeadDim;
         VIGIL_UNROLL
         for (int j = 0; j < kPieces; ++j) keys[j] = fetch_half8(team, key + 32 * j);
         VIGIL_UNROLL
         for (int i = 0; i < 2; ++i)
-            values[i] = fetch_half8(team, values_from + min(first + 2 * part_of(lane) + i, last) * HeadDim);
+            values[i] = fetch_half8(team, v + min(first + 2 * part_of(lane) + i, last) * HeadDim);
     }
     // Where the lane's share of a tile's bytes is in the cache.
     static VIGIL_DEVICE int line(int first, int last, int lane) {
@@ -266,8 +266,8 @@ struct HeadState {
 // ---- merging the warps --------------------------------------------------------------------------------------
 
 // What the warps leave for each other, in the partial sums of the weight stream: no phase but a product uses them, and
-// each has a barrier before it does. For each warp a slot of four rows, one per head: the values, then {highest score to
-// the base 2, sum}.
+// each has a barrier before it does. For each warp a slot of four rows, one per head: the values, then {highest score
+// to the base 2, sum}.
 struct WarpSlots {
     static constexpr int kRowBytes = (kWarpColumns + 4) * 4;
     static constexpr int kSlotBytes = kPassHeads * kRowBytes;
@@ -322,7 +322,8 @@ VIGIL_DEVICE void attend_part(M& m, const KernelArgs& a, const LayerWeights& w, 
     const int step = place.warps_each() * kTilePositions;
     int first = part.begin + place.index * kTilePositions;
     const bool works = first <= last && place.first_head() < per_group;
-    // There are no registers for more than one tile: those behind it come into L2.
+    // There are no registers for more than one tile: those behind it come into L2. Of two warps that work on a tile one
+    // asks for the keys and one for the values.
     const auto ask_for_l2 = [&](int ahead) {
         if (first + ahead * step > last) return;
         const int at = Tile::line(first + ahead * step, last, lane);
@@ -386,8 +387,7 @@ VIGIL_DEVICE void attend_part(M& m, const KernelArgs& a, const LayerWeights& w, 
             value = fmaf(load_shared_float(at(n, 4 * (column % kWarpColumns))), weight, value);
         }
         const int stride = a.plan.max_kv_splits;
-        float* to = a.act.partials +
-                    static_cast<std::size_t>(((kv_head * per_group + head) * (HeadDim + 2)) * stride + split);
+        float* to = a.act.partials + (kv_head * per_group + head) * (HeadDim + 2) * stride + split;
         m.publish(to + (2 + column) * stride, value, awaited.epoch);
         if (column > 0) continue;
         // Sum and values are 2^15 times as large as weights relative to the highest score make them.

@@ -15,7 +15,7 @@ constexpr const char* kTypes[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", 
 Deviations check(const synth::ModelSpec& spec, int context, int n_blocks = 0) {
     CAPTURE(spec.type);
     CAPTURE(spec.architecture);
-    const Deviations d = compare_two_tokens(TestModel(spec).file(), {.context = context, .n_blocks = n_blocks});
+    Deviations d = compare_two_tokens(TestModel(spec).file(), {.context = context, .n_blocks = n_blocks});
     check_limits(d);
     return d;
 }
