@@ -84,6 +84,11 @@ struct PreparedHeads {
 
 // ---- queries, key and value ---------------------------------------------------------------------------------
 
+// v as FP16 in the lower half, and in the upper one what that leaves.
+VIGIL_DEVICE std::uint32_t two_parts(float v) {
+    return as_word(__floats2half2_rn(v, v - __half2float(__float2half_rn(v))));
+}
+
 // Looks at N words, the i-th at from + column(i), until all carry the epoch.
 template <int N, class Team, class X, class Column>
 VIGIL_DEVICE void take_columns(Machine<Team, X>& m, const float* from, const Awaited& awaited, float (&x)[N],
@@ -157,8 +162,9 @@ VIGIL_DEVICE void prepare_head(M& m, const KernelArgs& a, const LayerWeights& w,
     VIGIL_UNROLL
     for (int e = 0; e < kElements; ++e) largest = max(largest, __float_as_uint(x[e]) & 0x7fffffffu);
     largest = __reduce_max_sync(~0u, largest);
-    const int exponent = exponent_above(largest);
-    const float up = power_of_two(15 - exponent);
+    // All values are below 2^(exponent - 126). Not smaller than what leaves the scale a normal number.
+    const std::uint32_t exponent = max(largest >> 23, 32u);
+    const float up = __uint_as_float((268 - exponent) << 23);  // to below 2^15
     std::uint16_t* rows = to.parts + 2 * item * PreparedHeads<HeadDim>::kRowHalves;
     VIGIL_UNROLL
     for (int e = 0; e < kElements; ++e) {
@@ -168,8 +174,9 @@ VIGIL_DEVICE void prepare_head(M& m, const KernelArgs& a, const LayerWeights& w,
         rows[PreparedHeads<HeadDim>::kRowHalves + place] = static_cast<std::uint16_t>(parts >> 16);
     }
     if (lane == 0)
-        to.scales[item] = is_finite(largest) ? c.attention_scale * 1.44269504f * power_of_two(exponent - 15)
-                                             : __int_as_float(0x7fffffff);
+        to.scales[item] = largest < 0x7f800000u
+                              ? c.attention_scale * 1.44269504f * __uint_as_float((exponent - 14) << 23)
+                              : __int_as_float(0x7fffffff);  // no number, as the scores must not be
 }
 
 // ---- tiles --------------------------------------------------------------------------------------------------

@@ -35,20 +35,6 @@ VIGIL_DEVICE float power_of_two(int exponent) {
     return __int_as_float((exponent + 127) << 23);
 }
 
-// Of a number's bits without its sign: the exponent of a power of two above it. Not smaller than what leaves a scale
-// made from it a normal number.
-VIGIL_DEVICE int exponent_above(std::uint32_t magnitude) {
-    return max(static_cast<int>(magnitude >> 23), 32) - 126;
-}
-VIGIL_DEVICE bool is_finite(std::uint32_t magnitude) {
-    return magnitude < 0x7f800000u;
-}
-
-// v as FP16 in the lower half, and in the upper one what that leaves.
-VIGIL_DEVICE std::uint32_t two_parts(float v) {
-    return as_word(__floats2half2_rn(v, v - __half2float(__float2half_rn(v))));
-}
-
 // A warp stores 128 neighbouring values, each lane the four at `column` = 128 k + 4 lane. All lanes must call; those
 // beyond the vector with zeros and `inside` false. `kinds` are among `Kinds`.
 template <std::uint32_t Kinds>
@@ -63,8 +49,9 @@ VIGIL_DEVICE void store_input(Shared to, const tiles::InputLayout& at, std::uint
         for (int i = 0; i < 4; ++i) largest = max(largest, __float_as_uint(v[i]) & 0x7fffffffu);
         largest = __reduce_max_sync(~0u, largest);
     }
-    const int exponent = exponent_above(largest);
-    const bool finite = is_finite(largest);  // else the product must not be
+    // All values are below 2^exponent. Not smaller than what leaves the scale a normal number.
+    const int exponent = max(static_cast<int>(largest >> 23), 32) - 126;
+    const bool finite = largest < 0x7f800000u;  // else the product must not be
     const int group = column / tiles::kScaleCols;
     if (wanted(tiles::kInt8Digits)) {
         const float up = power_of_two(22 - exponent);
