@@ -201,6 +201,7 @@ struct StreamPlan {
     std::int32_t runs_per_layer = 0;  // entries of the list that a block makes of its share (device/sm90/stream.cuh) …
     std::int32_t n_runs = 0;          // … and in all, with the output matrix's
     std::uint32_t kinds = 0;          // of tiles::InputKind, for any vector
+    std::int32_t other_heads = 0;     // 1: than the path's own attention takes (device/sm90/heads.h)
 };
 
 // How a model is laid over a machine.

@@ -3,6 +3,7 @@
 
 #include "device/launch.h"
 #include "device/phases/common.cuh"
+#include "device/sm90/heads.h"
 #include "device/sm90/stream_memory.h"
 
 namespace vigil::device {
@@ -45,6 +46,7 @@ bool plan_stream(const ModelConfig& c, std::int32_t shared_bytes, GridPlan& plan
     trial.stream.runs_per_layer = runs_per_layer(c, plan.n_blocks);
     trial.stream.n_runs = c.n_layers * trial.stream.runs_per_layer + logits_runs(c, plan.n_blocks);
     trial.stream.kinds = c.stream.dim | c.stream.heads | c.stream.ffn;
+    trial.stream.other_heads = sm90::takes_heads(c) ? 0 : 1;
     trial.stream.n_stages = 0;
     const std::int32_t rest = shared_bytes - sm90::StreamMemory(trial).bytes;
     trial.stream.n_stages = std::min(rest / c.stream.stage_bytes, sm90::kMaxStages);

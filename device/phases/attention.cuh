@@ -61,6 +61,7 @@ VIGIL_DEVICE void prepare_attention(const M& m, const KernelArgs& a, int positio
     const KvSplit split = kv_split(a.plan, position + 1);
     s.n_splits = split.count;
     s.split_length = split.length;
+    s.per_group = per_group;
     s.first_kv_head = m.team.block() / split.count;
     s.first_split = m.team.block() % split.count;
     s.n_passes = n_passes;

@@ -74,6 +74,7 @@ constexpr int kMaxWarps = 32;
 struct AttentionShape {
     int n_splits;      // parts of the KV length …
     int split_length;  // … and positions of each but the last
+    int per_group;     // query heads that share a KV head
     int lanes;         // that cover a row of K or V, a power of two, eight columns per lane and chunk
     int lanes_log2;
     int chunks;                      // per lane

@@ -2,6 +2,7 @@
 // that lend their registers.
 #pragma once
 
+#include "device/sm90/attention.cuh"
 #include "device/sm90/layer.cuh"
 
 namespace vigil::device::sm90 {

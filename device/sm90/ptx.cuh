@@ -19,6 +19,17 @@ VIGIL_DEVICE uint4 load_shared16(Shared p) {
     asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(p));
     return v;
 }
+// Leaves `v` as it is where the predicate is false.
+VIGIL_DEVICE void load_shared16_if(bool predicate, Shared p, uint4& v) {
+    asm volatile(
+        "{\n"
+        ".reg .pred p;\n"
+        "setp.ne.u32 p, %5, 0;\n"
+        "@p ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];\n"
+        "}"
+        : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)
+        : "r"(p), "r"(static_cast<unsigned>(predicate)));
+}
 VIGIL_DEVICE uint2 load_shared8(Shared p) {
     uint2 v;
     asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(p));
@@ -167,6 +178,12 @@ VIGIL_DEVICE void mma_half(float (&c)[4], std::uint32_t a0, std::uint32_t a1, st
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
+// Over 8 halves: a = (g, 2t …), (g + 8, 2t …).
+VIGIL_DEVICE void mma_half(float (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t b0) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a0), "r"(a1), "r"(b0));
+}
 VIGIL_DEVICE void mma_bfloat(float (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3,
                              std::uint32_t b0, std::uint32_t b1) {
     asm volatile(
@@ -174,6 +191,36 @@ VIGIL_DEVICE void mma_bfloat(float (&c)[4], std::uint32_t a0, std::uint32_t a1, 
         "{%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// Of 8 rows of 8 halves, of which lane 4g + t has columns 2t and 2t + 1 of row g: rows 2t and 2t + 1 of column g.
+VIGIL_DEVICE std::uint32_t transpose_halves(std::uint32_t v) {
+    std::uint32_t w;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(w) : "r"(v));
+    return w;
+}
+
+// Asks for the line of memory to come into L2.
+VIGIL_DEVICE void prefetch_l2(const void* p) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+}
+
+// The same value, but new to the compiler: what follows from it is not computed for all layers before the loop over
+// them and held in registers that the phases are short of.
+template <class T>
+VIGIL_DEVICE T anew(T v) {
+    if constexpr (sizeof(T) == 8)
+        asm volatile("" : "+l"(v));
+    else
+        asm volatile("" : "+r"(v));
+    return v;
+}
+
+// 2^x in one instruction, right to two units in the last place; results below the normal numbers are 0.
+VIGIL_DEVICE float exp2_approximate(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 }  // namespace vigil::device::sm90

@@ -125,9 +125,14 @@ TEST_CASE("jobs one after another on the same memory repeat themselves, whatever
 // For compute-sanitizer's racecheck, which is too slow for a whole prompt: a KV length that is cut into parts, few
 // tokens.
 TEST_CASE("[short] launch and persistent dispatch give the same bits after a prompt that is cached but for its end") {
-    const TestModel model(spec());
-    const Length length{.n_cached = kPrompt - 2, .n_new = 3};
-    const Outcome launch = run_once(model.file(), Dispatch::launch, 3, length);
-    CHECK(launch.tokens.size() == 3);
-    CHECK((run_once(model.file(), Dispatch::persistent, 3, length) == launch));
+    for (const std::uint32_t head_dim : {64u, 128u}) {
+        CAPTURE(head_dim);
+        auto heads = spec();
+        heads.head_dim = head_dim;
+        const TestModel model(heads);
+        const Length length{.n_cached = kPrompt - 2, .n_new = 3};
+        const Outcome launch = run_once(model.file(), Dispatch::launch, 3, length);
+        CHECK(launch.tokens.size() == 3);
+        CHECK((run_once(model.file(), Dispatch::persistent, 3, length) == launch));
+    }
 }

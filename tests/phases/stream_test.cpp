@@ -15,7 +15,7 @@ constexpr const char* kTypes[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", 
 Deviations check(const synth::ModelSpec& spec, int context, int n_blocks = 0) {
     CAPTURE(spec.type);
     CAPTURE(spec.architecture);
-    const Deviations d = compare_two_tokens(TestModel(spec).file(), {.context = context, .n_blocks = n_blocks});
+    Deviations d = compare_two_tokens(TestModel(spec).file(), {.context = context, .n_blocks = n_blocks});
     check_limits(d);
     return d;
 }
@@ -70,4 +70,52 @@ TEST_CASE("the stream's phases agree with the oracle where a block has many tile
     spec.ffn_dim = 64;
     worst.merge(check(spec, 20));
     report("many tiles, or none", worst);
+}
+
+TEST_CASE("the stream's attention agrees with the oracle for every shape of heads, however long the context") {
+    struct Heads {
+        std::uint32_t n, n_kv, dim;
+    };
+    constexpr Heads kHeads[] = {
+        {4, 4, 64},  {3, 1, 64},  {8, 2, 64},  {7, 1, 64},   {8, 1, 64}, {32, 1, 64}, {2, 2, 128},
+        {4, 1, 128}, {5, 1, 128}, {8, 1, 128}, {12, 1, 128}, {4, 2, 80}, {34, 1, 64},  // taken by the portable
+                                                                                       // attention
+    };
+    // Positions before the first token: none at all, parts that end within a tile and with one, and in the only block
+    // that works several tiles for each warp.
+    struct Length {
+        int context, n_blocks;
+    };
+    constexpr Length kLengths[] = {{0, 0}, {6, 0}, {37, 3}, {333, 1}};
+    Deviations worst;
+    for (const char* architecture : {"llama", "qwen3"}) {
+        for (const Heads& heads : kHeads) {
+            auto spec = small_spec(architecture);
+            spec.n_layers = 1;
+            spec.n_heads = heads.n;
+            spec.n_kv_heads = heads.n_kv;
+            spec.head_dim = heads.dim;
+            for (const Length& length : kLengths) {
+                CAPTURE(heads.n);
+                CAPTURE(heads.n_kv);
+                CAPTURE(heads.dim);
+                CAPTURE(length.context);
+                worst.merge(check(spec, length.context, length.n_blocks));
+            }
+        }
+    }
+    report("shapes of heads", worst);
+}
+
+TEST_CASE("the stream's attention agrees with the oracle where scores are far apart") {
+    Deviations worst;
+    for (const std::uint32_t head_dim : {64u, 128u}) {
+        auto spec = small_spec();
+        spec.head_dim = head_dim;
+        spec.n_layers = 1;
+        const Deviations d = compare_two_tokens(TestModel(spec).file(), {.context = 200, .key_spread = 30.0f});
+        check_limits(d);
+        worst.merge(d);
+    }
+    report("far apart", worst);
 }

@@ -32,6 +32,9 @@ inline void store_as(Shared p, const T& v) {
 inline uint4 load_shared16(Shared p) {
     return load_as<uint4>(p);
 }
+inline void load_shared16_if(bool predicate, Shared p, uint4& v) {
+    if (predicate) v = load_shared16(p);
+}
 inline uint2 load_shared8(Shared p) {
     return load_as<uint2>(p);
 }
@@ -171,10 +174,30 @@ inline void mma_half(float (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uin
         return __half2float({static_cast<std::uint16_t>(word >> (16 * i))});
     });
 }
+inline void mma_half(float (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t b0) {
+    mma_half(c, a0, a1, 0, 0, b0, 0);
+}
 inline void mma_bfloat(float (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3,
                        std::uint32_t b0, std::uint32_t b1) {
     multiply_accumulate<2>(c, {a0, a1, a2, a3, b0, b1},
                            [](std::uint32_t word, int i) { return __uint_as_float(word >> (16 * i) << 16); });
+}
+
+inline std::uint32_t transpose_halves(std::uint32_t v) {
+    const auto all = emulator::collect(&v, 1);
+    const int column = emulator::self().thread % 32 / 4;
+    const auto element = [&](int row) { return all[4 * row + column / 2][0] >> (column % 2 * 16) & 0xffffu; };
+    const int row = emulator::self().thread % 4 * 2;
+    return element(row) | element(row + 1) << 16;
+}
+inline void prefetch_l2(const void*) {}
+template <class T>
+inline T anew(T v) {
+    return v;
+}
+inline float exp2_approximate(float x) {
+    const float y = std::exp2(x);
+    return y < 0x1p-126f ? 0.0f : y;
 }
 
 }  // namespace vigil::device::sm90
