@@ -100,9 +100,20 @@ std::uint32_t spread_fifth(const Quants& q, int b, int h) {
     return bits;
 }
 
-// F16, BF16, F32: pieces of a row as they are.
-void pack_plain(const std::byte* row, int n_slabs, int weight_bytes, Place p, std::byte* tile) {
-    const int pieces = weight_bytes / 2;  // of 16 bytes that eight weights take
+// F16, BF16: pairs of weights.
+void pack_halves(const std::byte* row, int n_slabs, Place p, std::byte* tile) {
+    for (int block = 0; block < 2 * n_slabs; ++block)
+        for (int eighth = 0; eighth < kEighths; ++eighth)
+            for (int pair = 0; pair < 4; ++pair)
+                std::memcpy(tile + 1024 * block + 512 * (pair / 2) + at_lane(p.lane(eighth), 16) +
+                                static_cast<std::size_t>(8 * (pair % 2) + 4 * p.h),
+                            row + 2 * (block * kBlock + 8 * eighth + 2 * pair), 4);
+}
+
+// F32: pieces of a row as they are.
+void pack_floats(const std::byte* row, int n_slabs, Place p, std::byte* tile) {
+    constexpr int weight_bytes = 4;
+    constexpr int pieces = weight_bytes / 2;  // of 16 bytes that eight weights take
     for (int slab = 0; slab < n_slabs; ++slab)
         for (int b = 0; b < 2; ++b)
             for (int eighth = 0; eighth < kEighths; ++eighth)
@@ -220,10 +231,10 @@ void pack_tile(const device::Tensor& w, std::span<const std::byte> rows, std::sp
         switch (w.format) {
             case TensorFormat::kF16:
             case TensorFormat::kBF16:
-                pack_plain(row, n_slabs, 2, p, tile.data());
+                pack_halves(row, n_slabs, p, tile.data());
                 break;
             case TensorFormat::kF32:
-                pack_plain(row, n_slabs, 4, p, tile.data());
+                pack_floats(row, n_slabs, p, tile.data());
                 break;
             case TensorFormat::kQ8_0:
                 pack_q8_0(row, n_slabs, p, tile.data());

@@ -1,6 +1,6 @@
-// The phases that multiply, for the Hopper path: one function for all of them, so that a layer fits into the instruction
-// cache. What each phase reads, publishes and waits for is what its file in device/phases/ says; the order of addition
-// is the stream's.
+// The phases that multiply, for the Hopper path: one function for all of them, so that a layer fits into the
+// instruction cache. What each phase reads, publishes and waits for is what its file in device/phases/ says; the order
+// of addition is the stream's.
 #pragma once
 
 #include "device/sm90/machine.cuh"
@@ -20,8 +20,8 @@ VIGIL_DEVICE void move_behind(M& m, const Run& r, const ChunkWalk& walk) {
     if (r.joined != 0) cursor.next_run();
 }
 
-// done(row, product, second product of a pair, word) by one lane per row. `word` is what ahead(row) asked for before the
-// wait for the input.
+// done(row, product, second product of a pair, word) by one lane per row. `word` is what ahead(row) asked for before
+// the wait for the input.
 template <class M, class Ahead, class Done>
 VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Projection& p, Ahead&& ahead, Done&& done) {
     StreamControl* c = control(m.team);
@@ -99,9 +99,10 @@ VIGIL_DEVICE void project_phase(M& m, const KernelArgs& a, ring::Phase phase, co
             const int n_q = head_rows(a.config);
             const int n_kv = kv_rows(a.config);
             const float* of = row < n_q ? w.bq : row < n_q + n_kv ? w.bk : w.bv;
-            return of != nullptr
-                       ? ring::float_bits(of[row < n_q ? row : row < n_q + n_kv ? row - n_q : row - n_q - n_kv])
-                       : 0u;
+            return of != nullptr ? ring::float_bits(of[row < n_q          ? row
+                                                       : row < n_q + n_kv ? row - n_q
+                                                                          : row - n_q - n_kv])
+                                 : 0u;
         },
         [&](int row, float product, float other, std::uint32_t word) {
             if (vocab) return store_logit(a, c->host_logits, row, product);

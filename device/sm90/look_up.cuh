@@ -120,8 +120,10 @@ VIGIL_DEVICE void load_weights8(const Tensor& w, int row, int eighth, float (&ou
     switch (w.format) {
         case TensorFormat::kF16:
         case TensorFormat::kBF16: {
-            const uint4 raw = slab.quad((2 * p.b + p.h) * 512 + p.lane * 16);
-            const std::uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
+            std::uint32_t words[4];
+            VIGIL_UNROLL
+            for (int pair = 0; pair < 4; ++pair)
+                words[pair] = slab.word((2 * p.b + pair / 2) * 512 + p.lane * 16 + 8 * (pair % 2) + 4 * p.h);
             VIGIL_UNROLL
             for (int i = 0; i < 8; ++i) {
                 const std::uint32_t v = words[i / 2] >> (16 * (i % 2)) & 0xffffu;

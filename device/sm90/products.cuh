@@ -289,16 +289,16 @@ VIGIL_DEVICE void multiply_halves(Shared chunk, const InputView& in, int first_s
     float c[2][4] = {};
     VIGIL_UNROLL
     for (int n = 0; n < 2 * Slabs; ++n) {  // blocks of 32 columns
-        const uint4 upper = load_shared16(chunk + static_cast<Shared>(1024 * n + 16 * in.lane));
-        const uint4 lower = load_shared16(chunk + static_cast<Shared>(1024 * n + 512 + 16 * in.lane));
+        const uint4 first = load_shared16(chunk + static_cast<Shared>(1024 * n + 16 * in.lane));
+        const uint4 second = load_shared16(chunk + static_cast<Shared>(1024 * n + 512 + 16 * in.lane));
         const auto column = static_cast<Shared>(2 * (tiles::kSlabCols * first_slab + 32 * n));
         const uint4 x = load_shared16((Bfloat ? in.bfloats : in.halves) + column);
         if (Bfloat) {
-            mma_bfloat(c[0], upper.x, lower.x, upper.y, lower.y, x.x, x.y);
-            mma_bfloat(c[1], upper.z, lower.z, upper.w, lower.w, x.z, x.w);
+            mma_bfloat(c[0], first.x, first.y, first.z, first.w, x.x, x.y);
+            mma_bfloat(c[1], second.x, second.y, second.z, second.w, x.z, x.w);
         } else {
-            mma_half(c[0], upper.x, lower.x, upper.y, lower.y, x.x, x.y);
-            mma_half(c[1], upper.z, lower.z, upper.w, lower.w, x.z, x.w);
+            mma_half(c[0], first.x, first.y, first.z, first.w, x.x, x.y);
+            mma_half(c[1], second.x, second.y, second.z, second.w, x.z, x.w);
         }
     }
     // Lanes 0 have the first two parts, lanes 1 a third one.
@@ -306,9 +306,9 @@ VIGIL_DEVICE void multiply_halves(Shared chunk, const InputView& in, int first_s
     const float scale = Bfloat   ? (t < 2 ? 1.0f : 0.0f)
                         : t == 0 ? load_shared_float(in.half_scales + static_cast<Shared>((first_slab >> 1) * 4))
                                  : 0.0f;
-    const bool second = !Bfloat || t == 0;
-    sum.x = fmaf((c[0][0] + c[1][0]) + (second ? c[0][1] + c[1][1] : 0.0f), scale, sum.x);
-    sum.y = fmaf((c[0][2] + c[1][2]) + (second ? c[0][3] + c[1][3] : 0.0f), scale, sum.y);
+    const bool both = !Bfloat || t == 0;
+    sum.x = fmaf((c[0][0] + c[1][0]) + (both ? c[0][1] + c[1][1] : 0.0f), scale, sum.x);
+    sum.y = fmaf((c[0][2] + c[1][2]) + (both ? c[0][3] + c[1][3] : 0.0f), scale, sum.y);
 }
 
 // F32, one slab, without matrix instructions.

@@ -9,7 +9,8 @@
 // eight at 8t. Its weights i = 0 … 7 of them lie in a slab, byte by byte, as follows ("16·lane" is the lane's 16
 // bytes):
 //
-//   F16, BF16   2048 B: [b][h][lane] 8 values
+//   F16, BF16   2048 B: [b][i / 4][lane] two values each of (h 0, i % 4 < 2), (h 1, i % 4 < 2), (h 0, i % 4 ≥ 2),
+//               (h 1, i % 4 ≥ 2)
 //   F32         4096 B: [b][h][i / 4][lane] 4 values
 //   Q8_0        1088 B: [b][lane] 4 bytes each of (h 0, i < 4), (h 1, i < 4), (h 0, i ≥ 4), (h 1, i ≥ 4); then scales
 //   Q4_0, Q4_1  512 B nibbles: [lane] the same four words, block 0 in the bytes' low nibbles, block 1 in the high ones;
