@@ -75,6 +75,8 @@ auto with_kernels(const GridPlan& plan, Use&& use) {
             return use(Kernels<tiles::kInt8Digits>{});
         case tiles::kHalfParts:
             return use(Kernels<tiles::kHalfParts>{});
+        case tiles::kBfloatParts:
+            return use(Kernels<tiles::kBfloatParts>{});
         default:
             return use(Kernels<kAllKinds>{});
     }

@@ -428,13 +428,6 @@ VIGIL_DEVICE void attend_parts(M& m, const KernelArgs& a, const LayerWeights& w,
     }
 }
 
-// Other heads: a function that is called, so that nothing of it is in the way of the usual ones.
-template <class M>
-VIGIL_DEVICE_CALLED void attend_portably(M m, const KernelArgs& a, const LayerWeights& w, int layer,
-                                         const TokenContext& t) {
-    attention<M>(m, a, w, layer, t);  // by its explicit argument the portable one
-}
-
 }  // namespace vigil::device::sm90
 
 namespace vigil::device {
@@ -442,13 +435,15 @@ namespace vigil::device {
 template <std::uint32_t K, class X>
 VIGIL_DEVICE void attention(StreamMachine<K, X>& m, const KernelArgs& a, const LayerWeights& w, int layer,
                             const TokenContext& t) {
-    if constexpr (K == sm90::kAllKinds)
-        if (a.plan.stream.other_heads != 0) return sm90::attend_portably(m, a, w, layer, t);
-    layer = sm90::anew(layer);
-    if (sm90::anew(a.config.head_dim) == 64)
-        sm90::attend_parts<64>(m, a, w, layer, t);
-    else
-        sm90::attend_parts<128>(m, a, w, layer, t);
+    if constexpr (K == sm90::kAllKinds) {
+        attention<StreamMachine<K, X>>(m, a, w, layer, t);  // by its explicit argument the portable one
+    } else {
+        layer = sm90::anew(layer);
+        if (sm90::anew(a.config.head_dim) == 64)
+            sm90::attend_parts<64>(m, a, w, layer, t);
+        else
+            sm90::attend_parts<128>(m, a, w, layer, t);
+    }
 }
 
 }  // namespace vigil::device

@@ -76,11 +76,12 @@ VIGIL_DEVICE TeamFor<Kinds> make_team(char* shared) {
     return team;
 }
 
-// The sets that there are kernels for. That of all kinds is for unusual heads, too.
+// The sets that there are kernels for. That of all kinds has the portable attention, for mixtures and unusual heads.
 constexpr std::uint32_t kAllKinds = tiles::kInt8Digits | tiles::kHalfParts | tiles::kBfloatParts | tiles::kFloats;
 VIGIL_HD std::uint32_t kernel_kinds(const StreamPlan& plan) {
-    const bool short_kernel = plan.kinds == tiles::kInt8Digits || plan.kinds == tiles::kHalfParts;
-    return short_kernel && plan.other_heads == 0 ? plan.kinds : kAllKinds;
+    const bool one_kind =
+        plan.kinds == tiles::kInt8Digits || plan.kinds == tiles::kHalfParts || plan.kinds == tiles::kBfloatParts;
+    return one_kind && plan.other_heads == 0 ? plan.kinds : kAllKinds;
 }
 
 }  // namespace vigil::device::sm90

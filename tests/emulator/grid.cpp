@@ -22,6 +22,8 @@ void with_kinds(const device::GridPlan& plan, Run&& run) {
             return run(std::integral_constant<std::uint32_t, tiles::kInt8Digits>{});
         case tiles::kHalfParts:
             return run(std::integral_constant<std::uint32_t, tiles::kHalfParts>{});
+        case tiles::kBfloatParts:
+            return run(std::integral_constant<std::uint32_t, tiles::kBfloatParts>{});
         default:
             return run(std::integral_constant<std::uint32_t, device::sm90::kAllKinds>{});
     }
