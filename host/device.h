@@ -59,9 +59,9 @@ class Device {
     // How `config` is laid over this machine; n_blocks 0 lets the machine choose.
     virtual device::GridPlan plan(const device::ModelConfig& config, int n_blocks = 0) = 0;
 
-    // Whether this machine has the Hopper path, and a model of `config`, whose stream needs are set, fits it and gains
-    // by it: its weights are then to be in tiles (device/sm90/tiles.h).
-    virtual bool streams(const device::ModelConfig&, std::size_t /*weight_bytes*/) { return false; }
+    // Whether this machine has the Hopper path, and a model of `config`, whose stream needs are set, fits it: its
+    // weights are then to be in tiles (device/sm90/tiles.h).
+    virtual bool streams(const device::ModelConfig&) { return false; }
 
     // Starts the resident kernel with `args` and returns at once. The kernel parks by itself or when told to.
     virtual void launch_resident(const device::KernelArgs& args) = 0;

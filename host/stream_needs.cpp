@@ -43,10 +43,10 @@ device::StreamNeeds stream_needs(const gguf::File& file, const device::ModelConf
     else
         needs.dim |= embedding;
     if (!all_fit) return {};
-    // What was best on an H200 (docs/performance.md): 40 KB of copies in flight for 16-bit weights, 35 KB for 8-bit and
+    // What was best on an H200 (docs/performance.md): 48 KB of copies in flight for 16-bit weights, 34 KB for 8-bit and
     // 18 KB for 4-bit ones; more slow down the exchanges, less the stream.
     const double bits = 8 * bytes / weights;
-    const std::int32_t in_flight = bits > 12 ? 40'960 : bits > 7 ? 34'816 : 18'432;
+    const std::int32_t in_flight = bits > 12 ? 49'152 : bits > 7 ? 34'816 : 18'432;
     needs.copies_in_flight = std::max(2, in_flight / needs.stage_bytes);
     return needs;
 }

@@ -284,12 +284,6 @@ class Uploader {
     std::exception_ptr error_;
 };
 
-std::size_t file_bytes(const gguf::File& file) {
-    std::size_t bytes = 0;
-    for (const gguf::TensorInfo& t : file.tensors()) bytes += t.data.size();
-    return bytes;
-}
-
 std::size_t to_mib(std::size_t bytes) {
     return (bytes + kMiB - 1) / kMiB;
 }
@@ -321,7 +315,7 @@ Model::Model(const gguf::File& file, Device& device, std::int32_t max_seq_len, c
     std::vector<device::LayerWeights> layers(static_cast<std::size_t>(config_.n_layers));
     const std::vector<std::uint64_t> turns = rope_turns(file, config_);
     config_.stream = stream_needs(file, config_);
-    if (config_.stream.dim != 0 && !device.streams(config_, file_bytes(file))) config_.stream = {};
+    if (config_.stream.dim != 0 && !device.streams(config_)) config_.stream = {};
     Layout layout(file, config_);
     layout.place(weights_, layers);
     const std::size_t layers_bytes = layers.size() * sizeof(layers[0]);

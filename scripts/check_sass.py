@@ -7,7 +7,7 @@ FILE is a program, library or object that carries device code. Printed for each 
 stack and static shared memory in bytes, instructions, 128-bit global loads, loads and stores of local memory (spills
 or arrays that did not fit into registers). It fails if an architecture or the PTX is missing, if a kernel touches
 local memory more than a few times, or if a kernel that streams weights is missing or loads nothing 16 bytes at a time.
-The kernels of the Hopper path (sm_90a) must have bulk copies and integer and FP16 matrix instructions instead.
+The kernels of the Hopper path (sm_90a) must have bulk copies and the matrix instructions of their inputs instead.
 """
 import argparse
 import re
@@ -18,15 +18,17 @@ from dataclasses import dataclass, field
 
 # Kernels that read weight matrices, which must be there and load 16 bytes at a time: the resident loop, the same phases
 # as launches of their own (QKV, output, gate and up, down, logits: values of ring::Phase), the prefill's GEMM.
-STREAMS_WEIGHTS = [r"resident_kernel", *(rf"step_kernel<\(.*Phase\){phase}>" for phase in (4, 7, 8, 9, 10)),
+STREAMS_WEIGHTS = [r"resident_kernel", *(rf"step_kernel<.*Phase\){phase}>" for phase in (4, 7, 8, 9, 10)),
                    r"prefill_kernel<\(.*PrefillOp\)2>"]
 # A few words that a kernel keeps in local memory across a phase cost less than having fewer registers per thread would;
 # a loop that spills or an array that is indexed at run time has many more accesses.
 TOLERATED_LOCAL_ACCESSES = 16
 # The consumers of the Hopper path have 112 registers, not 128 (device/sm90/team.cuh).
-TOLERATED_LOCAL_ACCESSES_HOPPER = 40
-# What the weight stream and its consumers consist of.
+TOLERATED_LOCAL_ACCESSES_HOPPER = 20
+# What the weight stream and its consumers consist of, by the kernels' set of tiles::InputKind (device/sm90/tiles.h).
 HOPPER = {"UBLKCP", "IMMA", "HMMA"}
+HOPPER_BY_KINDS = {1: {"UBLKCP", "IMMA"}, 2: {"UBLKCP", "HMMA"}, 4: {"UBLKCP", "HMMA"}, 15: HOPPER}
+KINDS = re.compile(r"_kernel<(?:\(unsigned int\))?(\d+)")
 
 RESOURCES = re.compile(r"REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
 INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:[@{]\S*\s+)*([A-Z][A-Z0-9_.]*)")
@@ -105,7 +107,8 @@ def check(kernel, readable):
     if not any(re.search(pattern, readable) for pattern in STREAMS_WEIGHTS):
         return
     if kernel.arch.endswith("a"):
-        if missing := HOPPER - kernel.hopper:
+        found = KINDS.search(readable)
+        if missing := HOPPER_BY_KINDS[int(found[1]) if found else 15] - kernel.hopper:
             kernel.problems.append(f"no {', '.join(sorted(missing))} although it streams weights")
     elif kernel.wide_loads == 0:
         kernel.problems.append("no 128-bit load (LDG.128) although it streams weights")

@@ -1,6 +1,6 @@
 // The attention phase of device/phases/attention.cuh on matrix instructions, for heads of 64 and of 128 columns and
-// groups of at most 32 query heads; other shapes take the portable one. Reads, writes, publishes, is split and waits as
-// that one does.
+// groups of at most 32 query heads; other shapes, and mixtures of formats, take the portable one. Reads, writes,
+// publishes, is split and waits as that one does.
 //
 // A tile is 8 positions of one KV head. A pass is four query heads of its group, in the instruction's eight columns: a
 // float is two FP16 parts, its rounded value and what that leaves, in columns 2h and 2h + 1 for head h, so that both

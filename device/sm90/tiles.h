@@ -39,12 +39,11 @@ namespace vigil::device::tiles {
 constexpr std::int32_t kRows = 16;
 constexpr std::int32_t kSlabCols = 64;
 constexpr std::int32_t kBlockCols = 256;  // of a K-quant
-// A stage of the stream holds 2^n chunks, as many as fit. Starting a copy takes the producer longer than 8 KB take to
-// arrive, so wide weights have long stages; for narrow ones, whose stream is not what is waited for, few bytes in
-// flight are better.
-constexpr std::int32_t kMaxWideStageBytes = 17408;
+// A stage of the stream holds 2^n chunks, as many as fit. Copies of less than 8 KB do not reach the memory's bandwidth,
+// longer ones make the window of copies in flight coarse.
+constexpr std::int32_t kMaxWideStageBytes = 8704;
 constexpr std::int32_t kMaxNarrowStageBytes = 13440;
-constexpr std::int32_t kMinStageLog2 = 2;
+constexpr std::int32_t kMinStageLog2 = 1;
 constexpr std::int32_t kMaxStageLog2 = 4;
 constexpr std::int32_t kWarps = 16;  // take a chunk each
 

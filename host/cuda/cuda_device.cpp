@@ -24,9 +24,6 @@ namespace cuda {
 namespace {
 
 constexpr std::chrono::seconds kExitTimeout{10};
-// Models with fewer bytes of weights are bound by exchanges, not by reading, and faster on the portable path: SmolLM2
-// (84 MB in Q4_1) took 0.62 ms per token from the stream, and 0.50 there in F16 (docs/performance.md).
-constexpr std::size_t kLeastStreamedBytes = std::size_t{300} << 20;
 
 class CudaDevice final : public Device {
    public:
@@ -42,7 +39,7 @@ class CudaDevice final : public Device {
     void flush_uploads() override;
     void download(void* to, const void* from, std::size_t bytes) override;
     device::GridPlan plan(const device::ModelConfig& config, int n_blocks) override;
-    bool streams(const device::ModelConfig& config, std::size_t weight_bytes) override;
+    bool streams(const device::ModelConfig& config) override;
     void launch_resident(const device::KernelArgs& args) override;
     bool resident() override;
     bool wait_parked(std::chrono::milliseconds timeout) override;
@@ -213,12 +210,11 @@ device::GridPlan CudaDevice::plan(const device::ModelConfig& config, int n_block
     return plan;
 }
 
-bool CudaDevice::streams(const device::ModelConfig& config, std::size_t weight_bytes) {
+bool CudaDevice::streams(const device::ModelConfig& config) {
     if (info_.architecture != "sm_90" || !device::cuda::has_stream()) return false;
     // For tests and comparisons.
     const char* wanted = std::getenv("VIGIL_TILES");
-    const std::string_view choice = wanted != nullptr ? wanted : "auto";
-    if (choice == "never" || (choice != "always" && weight_bytes < kLeastStreamedBytes)) return false;
+    if (wanted != nullptr && std::string_view(wanted) == "never") return false;
     try {
         plan_gpu_stream(config, limits_, 0);
         return true;

@@ -42,7 +42,7 @@ class EmulatedDevice final : public Device {
         if (config.stream.dim == 0) throw DeviceError("the emulator runs models in tiles only");
         return host::plan_gpu_stream(config, limits_, n_blocks);
     }
-    bool streams(const device::ModelConfig& config, std::size_t) override { return config.stream.dim != 0; }
+    bool streams(const device::ModelConfig& config) override { return config.stream.dim != 0; }
 
     void launch_resident(const device::KernelArgs& args) override {
         join();
