@@ -50,10 +50,9 @@ bool plan_stream(const ModelConfig& c, std::int32_t shared_bytes, GridPlan& plan
     trial.stream.n_stages = 0;
     const std::int32_t rest = shared_bytes - sm90::StreamMemory(trial).bytes;
     trial.stream.n_stages = std::min(rest / c.stream.stage_bytes, sm90::kMaxStages);
-    // A round of the warps takes at most so many stages, and a run's last stage may be short. stream.cuh has the
-    // reason.
-    constexpr std::int32_t kRound = (tiles::kWarps >> tiles::kMinStageLog2) + 1;
-    if (trial.stream.n_stages <= kRound + trial.stream.copies_in_flight) return false;
+    // And a run's last stage may be short. stream.cuh has the reason.
+    if (trial.stream.n_stages <= tiles::stages_per_round(trial.stream.kinds) + 1 + trial.stream.copies_in_flight)
+        return false;
     trial.shared_bytes = sm90::StreamMemory(trial).bytes;
     plan = trial;
     return true;

@@ -39,11 +39,11 @@ namespace vigil::device::tiles {
 constexpr std::int32_t kRows = 16;
 constexpr std::int32_t kSlabCols = 64;
 constexpr std::int32_t kBlockCols = 256;  // of a K-quant
-// A stage of the stream holds 2^n chunks, as many as fit. Copies of less than 8 KB do not reach the memory's bandwidth,
-// longer ones make the window of copies in flight coarse.
-constexpr std::int32_t kMaxWideStageBytes = 8704;
+// A stage of the stream holds 2^n chunks, as many as fit: of 16 and 32-bit weights, of Q8_0, of the others. Copies of
+// less than 8 KB do not reach the memory's bandwidth, longer ones make the window of copies in flight coarse.
+constexpr std::int32_t kMaxWideStageBytes = 8192;
+constexpr std::int32_t kMaxByteStageBytes = 17408;
 constexpr std::int32_t kMaxNarrowStageBytes = 13440;
-constexpr std::int32_t kMinStageLog2 = 1;
 constexpr std::int32_t kMaxStageLog2 = 4;
 constexpr std::int32_t kWarps = 16;  // take a chunk each
 
@@ -166,9 +166,17 @@ inline TileShape shape(TensorFormat f, std::int32_t cols) {
     s.chunk_cols = slabs * kSlabCols;
     s.chunks_per_tile = n_slabs / slabs;
     s.chunk_bytes = slabs * slab_bytes(f);
-    const std::int32_t most = wide || f == TensorFormat::kQ8_0 ? kMaxWideStageBytes : kMaxNarrowStageBytes;
+    const std::int32_t most = wide                       ? kMaxWideStageBytes
+                              : f == TensorFormat::kQ8_0 ? kMaxByteStageBytes
+                                                         : kMaxNarrowStageBytes;
     while (s.stage_log2 < kMaxStageLog2 && s.chunk_bytes << (s.stage_log2 + 1) <= most) ++s.stage_log2;
     return s;
+}
+
+// The most stages that a round of the warps, a chunk each, begins or ends in, for formats of these kinds: the stages of
+// 16 and 32-bit weights hold two chunks or more, those of the others four.
+constexpr VIGIL_HD std::int32_t stages_per_round(std::uint32_t kinds) {
+    return (kinds & ~static_cast<std::uint32_t>(kInt8Digits)) != 0 ? kWarps / 2 : kWarps / 4;
 }
 
 VIGIL_HD std::size_t tile_bytes(const TileShape& s) {

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "device/sm90/tiles.h"
 #include "host/device.h"
 #include "tests/host/model_file.h"
 
@@ -70,6 +71,33 @@ TEST_CASE("a small model gets no more blocks than it has rows, and more are refu
     const std::string text = message_of<DeviceError>([&] { plan_cpu(small, {1, 1}, 64, 49); });
     CHECK(text.find("49") != std::string::npos);
     CHECK(text.find("48") != std::string::npos);
+}
+
+// The shapes of Llama-3.1-8B, whose long vectors leave the stream the least room of the models that it is tuned for.
+device::ModelConfig large(std::uint32_t kinds, device::TensorFormat widest, std::int32_t copies_in_flight) {
+    device::ModelConfig c;
+    c.n_layers = 32;
+    c.dim = 4096;
+    c.ffn_dim = 14336;
+    c.n_heads = 32;
+    c.n_kv_heads = 8;
+    c.head_dim = 128;
+    c.vocab_size = 128256;
+    const device::TileShape shape = device::tiles::shape(widest, c.ffn_dim);
+    c.stream = {kinds, kinds, kinds, shape.chunk_bytes << shape.stage_log2, copies_in_flight};
+    return c;
+}
+
+TEST_CASE("a Hopper GPU has room for the stream of a large model in every kind of format") {
+    using device::TensorFormat;
+    namespace tiles = device::tiles;
+    const auto plan = [](const device::ModelConfig& c) { return plan_gpu_stream(c, kH200, 0); };
+    const device::GridPlan half = plan(large(tiles::kHalfParts, TensorFormat::kF16, 6));
+    CHECK(half.shared_bytes <= kH200.shared_bytes_per_block);
+    CHECK(half.stream.n_stages > tiles::stages_per_round(tiles::kHalfParts) + 1 + 6);
+    CHECK(plan(large(tiles::kInt8Digits, TensorFormat::kQ6_K, 2)).stream.n_stages > 0);
+    CHECK(plan(large(tiles::kInt8Digits, TensorFormat::kQ8_0, 2)).stream.n_stages > 0);
+    CHECK_THROWS_AS(plan(large(tiles::kHalfParts, TensorFormat::kF16, 30)), DeviceError);
 }
 
 }  // namespace
