@@ -1,5 +1,5 @@
-// The Hopper path's part of the phases' vocabulary, found by overload on the Team: the input prepared for matrix
-// instructions, products from the weight stream. The phases themselves are the same.
+// What the Hopper path's phases are made of: the list of a block's runs, a warp's way through a run, the input prepared
+// for matrix instructions. layer.cuh makes phases of them.
 //
 // What a block multiplies is in its list of runs, made once per launch: the producer streams them in this order, and
 // the phases take them one by one in the same order. Shares are counted in tiles of 16 rows. A block whose share is
