@@ -15,7 +15,6 @@ namespace vigil::device {
 template <class Isa>
 struct CpuTeam {
     static constexpr int kWarpSize = 1;
-    static constexpr bool kWeightsInRows = true;
 
     static constexpr int kPositionsInFlight = 2;
     static constexpr int kLooksInFlight = 1;

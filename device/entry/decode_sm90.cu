@@ -70,16 +70,7 @@ struct Kernels {
 
 template <class Use>
 auto with_kernels(const GridPlan& plan, Use&& use) {
-    switch (kernel_kinds(plan.stream)) {
-        case tiles::kInt8Digits:
-            return use(Kernels<tiles::kInt8Digits>{});
-        case tiles::kHalfParts:
-            return use(Kernels<tiles::kHalfParts>{});
-        case tiles::kBfloatParts:
-            return use(Kernels<tiles::kBfloatParts>{});
-        default:
-            return use(Kernels<kAllKinds>{});
-    }
+    return with_kernel_kinds(plan.stream, [&](auto kinds) { return use(Kernels<decltype(kinds)::value>{}); });
 }
 
 }  // namespace

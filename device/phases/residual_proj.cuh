@@ -21,12 +21,10 @@ VIGIL_DEVICE void add_to_residual(M& m, const KernelArgs& a, const Tensor& w, co
         const float* at = a.act.residual + row;
         return m.complete(M::Team::load_word(at), at, earlier);
     };
-    if constexpr (M::Team::kWeightsInRows) {
-        if (rows.blocks && input_floats(w.cols) > area_floats(a))
-            return multiply_long(m, a, w, rows.rows, input, awaited, [&](int row, float product) {
-                m.publish(a.act.residual + row, before(row) + product, residual_epoch(a, t, nth));
-            });
-    }
+    if (rows.blocks && input_floats(w.cols) > area_floats(a))
+        return multiply_long(m, a, w, rows.rows, input, awaited, [&](int row, float product) {
+            m.publish(a.act.residual + row, before(row) + product, residual_epoch(a, t, nth));
+        });
     auto cursor = start(m, rows, before);
     const auto in = gather(m, a, rows, input, awaited);
     const std::uint32_t epoch = residual_epoch(a, t, nth);

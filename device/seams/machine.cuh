@@ -240,9 +240,8 @@ struct Machine {
         line.begin_ns = Team::clock_ns();
         line.gathered_ns = line.begin_ns;
     }
-    VIGIL_DEVICE void trace_gathered(const KernelArgs& a) const { trace_gathered(a.trace != nullptr); }
-    VIGIL_DEVICE void trace_gathered(bool traces) const {
-        if (!traces || team.thread() != 0) return;
+    VIGIL_DEVICE void trace_gathered(const KernelArgs& a) const {
+        if (a.trace == nullptr || team.thread() != 0) return;
         scratch()->timeline.gathered_ns = Team::clock_ns();
     }
     VIGIL_DEVICE void trace_phase(const KernelArgs& a, const TokenContext& t, ring::Phase phase, int layer) const {

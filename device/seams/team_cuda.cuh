@@ -15,7 +15,6 @@ struct WeightRound;
 
 struct CudaTeam {
     static constexpr int kWarpSize = 32;
-    static constexpr bool kWeightsInRows = true;
 
     // 16-byte loads per lane and round of weights; two rounds overlap, so a block of 16 warps has 8 KB per load on its
     // way. Bandwidth times latency per multiprocessor is about 25 KB on an H200 and 5 to 11 KB on older ones. One more

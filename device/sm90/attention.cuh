@@ -53,14 +53,6 @@ struct WarpPlace {
     VIGIL_DEVICE int columns() const { return job & ((1 << kColumnsLog2) - 1); }
 };
 
-// The lane's row and part among those of a matrix instruction.
-VIGIL_DEVICE int row_of(int lane) {
-    return lane >> 2;
-}
-VIGIL_DEVICE int part_of(int lane) {
-    return lane & 3;
-}
-
 // What the block prepares in the phases' area once the group's q, k and v are there.
 template <int HeadDim>
 struct PreparedHeads {
@@ -162,9 +154,8 @@ VIGIL_DEVICE void prepare_head(M& m, const KernelArgs& a, const LayerWeights& w,
     VIGIL_UNROLL
     for (int e = 0; e < kElements; ++e) largest = max(largest, __float_as_uint(x[e]) & 0x7fffffffu);
     largest = __reduce_max_sync(~0u, largest);
-    // All values are below 2^(exponent - 126). Not smaller than what leaves the scale a normal number.
-    const std::uint32_t exponent = max(largest >> 23, 32u);
-    const float up = __uint_as_float((268 - exponent) << 23);  // to below 2^15
+    const std::uint32_t exponent = shared_exponent(largest);
+    const float up = scale_up(exponent, 15);
     std::uint16_t* rows = to.parts + 2 * item * PreparedHeads<HeadDim>::kRowHalves;
     VIGIL_UNROLL
     for (int e = 0; e < kElements; ++e) {

@@ -30,6 +30,16 @@ VIGIL_DEVICE std::uint32_t as_word(__nv_bfloat162 v) {
     return w;
 }
 
+// Of values the largest of which has these bits without its sign: they are below 2^(exponent - 126). Not smaller than
+// what leaves their scale a normal number.
+VIGIL_DEVICE std::uint32_t shared_exponent(std::uint32_t largest) {
+    return max(largest >> 23, 32u);
+}
+// The power of two that takes them to below 2^bits.
+VIGIL_DEVICE float scale_up(std::uint32_t exponent, std::uint32_t bits) {
+    return __uint_as_float((253 - exponent + bits) << 23);
+}
+
 // Writes the vector group by group of 128 values: a warp a group, each lane four neighbouring values of it.
 template <std::uint32_t Kinds>
 class InputWriter {
@@ -58,19 +68,15 @@ class InputWriter {
             for (int i = 0; i < 4; ++i) largest = max(largest, __float_as_uint(v[i]) & 0x7fffffffu);
             largest = __reduce_max_sync(~0u, largest);
         }
-        // All values are below 2^(exponent - 126). Not smaller than what leaves the scale a normal number.
-        const std::uint32_t exponent = max(largest >> 23, 32u);
+        const std::uint32_t exponent = shared_exponent(largest);
         const bool finite = largest < 0x7f800000u;  // else the product must not be
         const auto scale = [&](std::uint32_t bits_below) {
             return finite ? __uint_as_float((exponent + 1 - bits_below) << 23) : __int_as_float(0x7fffffff);
         };
-        const auto inverse = [&](std::uint32_t bits_below) {
-            return __uint_as_float((253 - exponent + bits_below) << 23);
-        };
         const auto at = static_cast<Shared>(base);
         if (wanted(tiles::kInt8Digits)) {
             constexpr std::uint32_t kBits = 22;
-            const float up = inverse(kBits);
+            const float up = scale_up(exponent, kBits);
             const float kMagic = 12582912.0f;  // 1.5 · 2^23: what is added to it is rounded to a whole number
             std::uint32_t q[4];
             VIGIL_UNROLL
@@ -94,7 +100,7 @@ class InputWriter {
         }
         if (wanted(tiles::kHalfParts)) {
             constexpr std::uint32_t kBits = 15;
-            const float up = inverse(kBits);
+            const float up = scale_up(exponent, kBits);
             const __half2 a = __floats2half2_rn(v[0] * up, v[1] * up);
             const __half2 b = __floats2half2_rn(v[2] * up, v[3] * up);
             const float2 fa = __half22float2(a);

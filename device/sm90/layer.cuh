@@ -8,6 +8,14 @@
 namespace vigil::device {
 namespace sm90 {
 
+// Tells the producer whether the token's logits are wanted.
+template <class M>
+VIGIL_DEVICE void begin_token(const M& m, const TokenContext& t) {
+    if (m.team.thread() != 0) return;
+    std::uint32_t* token = &control(m.team)->token;
+    ring::store_relaxed(token, (*token / 2 + 1) * 2 + (t.wants_logits ? 1 : 0));
+}
+
 // The cursor behind a run, of which this warp's walk may be over.
 template <class M>
 VIGIL_DEVICE void move_behind(M& m, const Run& r, const ChunkWalk& walk) {
@@ -148,7 +156,7 @@ VIGIL_DEVICE void multiply_logits(StreamMachine<K, X>& m, const KernelArgs& a, c
 // phases, so that there is one copy of what multiplies.
 template <std::uint32_t K, class X>
 VIGIL_DEVICE void decode_layers(StreamMachine<K, X>& m, const KernelArgs& a, const TokenContext& t) {
-    begin_token(m, a, t);
+    sm90::begin_token(m, t);
     constexpr int kFirst = static_cast<int>(ring::Phase::kQkv);
     constexpr int kLast = static_cast<int>(ring::Phase::kDown);
     const int n_layers = a.config.n_layers;

@@ -6,6 +6,8 @@
 // empty does not even wait for the input.
 #pragma once
 
+#include <type_traits>
+
 #include "device/layer.cuh"
 #include "device/sm90/products.cuh"
 #include "device/sm90/stream.cuh"
@@ -277,23 +279,23 @@ VIGIL_DEVICE void multiply_chunks_of(StreamControl* c, const ChunkWalk& walk, co
         const auto of = [&](auto n) {
             by_chunk([](Shared chunk, const InputView& view, int first_slab, float2& sum) {
                 VIGIL_UNROLL
-                for (int s = 0; s < decltype(n)::kValue; ++s)
+                for (int s = 0; s < decltype(n)::value; ++s)
                     Blocks::multiply(chunk + static_cast<Shared>(s * Blocks::kSlabBytes), view, first_slab + s, sum);
             });
         };
-        if (r.slabs == 4) return of(Count<4>{});
-        if (r.slabs == 2) return of(Count<2>{});
-        of(Count<1>{});
+        if (r.slabs == 4) return of(std::integral_constant<int, 4>{});
+        if (r.slabs == 2) return of(std::integral_constant<int, 2>{});
+        of(std::integral_constant<int, 1>{});
     };
     const auto halves = [&](auto bfloat) {
-        constexpr bool kBfloat = decltype(bfloat)::kValue != 0;
+        constexpr bool kBfloat = decltype(bfloat)::value;
         if (r.slabs == 2) return by_chunk(multiply_halves<kBfloat, 2>);
         by_chunk(multiply_halves<kBfloat, 1>);
     };
     if constexpr ((Kinds & tiles::kHalfParts) != 0)
-        if (r.format == tiles::format_index(TensorFormat::kF16)) return halves(Count<0>{});
+        if (r.format == tiles::format_index(TensorFormat::kF16)) return halves(std::false_type{});
     if constexpr ((Kinds & tiles::kBfloatParts) != 0)
-        if (r.format == tiles::format_index(TensorFormat::kBF16)) return halves(Count<1>{});
+        if (r.format == tiles::format_index(TensorFormat::kBF16)) return halves(std::true_type{});
     if constexpr ((Kinds & tiles::kFloats) != 0)
         if (r.format == tiles::format_index(TensorFormat::kF32)) return by_chunk(multiply_floats);
     if constexpr ((Kinds & tiles::kInt8Digits) != 0) {
@@ -512,10 +514,4 @@ VIGIL_DEVICE void open_stream(StreamMachine<K, X>& m, const KernelArgs& a, ring:
     m.team.sync();
 }
 
-template <std::uint32_t K, class X>
-VIGIL_DEVICE void begin_token(StreamMachine<K, X>& m, const KernelArgs&, const TokenContext& t) {
-    if (m.team.thread() != 0) return;
-    std::uint32_t* token = &sm90::control(m.team)->token;
-    ring::store_relaxed(token, (*token / 2 + 1) * 2 + (t.wants_logits ? 1 : 0));
-}
 }  // namespace vigil::device

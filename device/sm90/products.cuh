@@ -6,6 +6,14 @@
 
 namespace vigil::device::sm90 {
 
+// The lane's row and part among those of a matrix instruction.
+VIGIL_DEVICE int row_of(int lane) {
+    return lane >> 2;
+}
+VIGIL_DEVICE int part_of(int lane) {
+    return lane & 3;
+}
+
 // A prepared input as a lane reads it: what column g of the instructions is made of.
 struct InputView {
     Shared digits, digit_scales, sums, halves, half_scales, bfloats, floats;
@@ -26,8 +34,8 @@ struct InputView {
         half_scales = add(at.half_scales);
         sums = add(at.sums);
     }
-    VIGIL_DEVICE int row() const { return lane >> 2; }
-    VIGIL_DEVICE int part() const { return lane & 3; }
+    VIGIL_DEVICE int row() const { return row_of(lane); }
+    VIGIL_DEVICE int part() const { return part_of(lane); }
     // The digits of slab `s`: {low four, high four} of the lane's eight values in its first block and in its second.
     VIGIL_DEVICE uint4 digits_of(int s) const {
         return load_shared16(digits + static_cast<Shared>(tiles::kSlabCols * s));
@@ -87,12 +95,6 @@ VIGIL_DEVICE void multiply_bytes(int (&c)[2][4], const SlabBytes& w, const uint4
     mma_int8(c[0], w.block[0].x, w.block[0].y, w.block[0].z, w.block[0].w, x.x, x.y);
     mma_int8(c[1], w.block[1].x, w.block[1].y, w.block[1].z, w.block[1].w, x.z, x.w);
 }
-
-// A number that functions may be chosen by.
-template <int N>
-struct Count {
-    static constexpr int kValue = N;
-};
 
 enum class Offset {
     kNone,     // w = d · q

@@ -2,6 +2,8 @@
 // a named one.
 #pragma once
 
+#include <type_traits>
+
 #include "device/launch.h"
 #include "device/seams/team_cuda.cuh"
 #include "device/sm90/ptx.cuh"
@@ -10,6 +12,7 @@
 namespace vigil::device::sm90 {
 
 constexpr int kConsumers = cuda::kThreadsPerBlock;  // threads
+static_assert(kConsumers == 32 * tiles::kWarps, "a chunk for each warp");
 // Registers are given up and taken by groups of four warps: the producer is one thread of such a group.
 constexpr int kThreads = kConsumers + 128;
 // Together no more than the block was started with, 96 for each of its threads: a warp that asks for more waits for
@@ -44,7 +47,6 @@ struct StreamCursor {
 
 // What does not depend on the model's formats.
 struct Team : CudaTeam {
-    static constexpr bool kWeightsInRows = false;
     StreamCursor stream;
 
     VIGIL_DEVICE int thread() const { return thread_index(); }
@@ -82,6 +84,21 @@ VIGIL_HD std::uint32_t kernel_kinds(const StreamPlan& plan) {
     const bool one_kind =
         plan.kinds == tiles::kInt8Digits || plan.kinds == tiles::kHalfParts || plan.kinds == tiles::kBfloatParts;
     return one_kind && plan.other_heads == 0 ? plan.kinds : kAllKinds;
+}
+
+// use(std::integral_constant) with the set of the kernel that a plan asks for.
+template <class Use>
+auto with_kernel_kinds(const StreamPlan& plan, Use&& use) {
+    switch (kernel_kinds(plan)) {
+        case tiles::kInt8Digits:
+            return use(std::integral_constant<std::uint32_t, tiles::kInt8Digits>{});
+        case tiles::kHalfParts:
+            return use(std::integral_constant<std::uint32_t, tiles::kHalfParts>{});
+        case tiles::kBfloatParts:
+            return use(std::integral_constant<std::uint32_t, tiles::kBfloatParts>{});
+        default:
+            return use(std::integral_constant<std::uint32_t, kAllKinds>{});
+    }
 }
 
 }  // namespace vigil::device::sm90

@@ -14,24 +14,9 @@ using device::sm90::Team;
 
 namespace {
 
-template <class Run>
-void with_kinds(const device::GridPlan& plan, Run&& run) {
-    namespace tiles = device::tiles;
-    switch (device::sm90::kernel_kinds(plan.stream)) {
-        case tiles::kInt8Digits:
-            return run(std::integral_constant<std::uint32_t, tiles::kInt8Digits>{});
-        case tiles::kHalfParts:
-            return run(std::integral_constant<std::uint32_t, tiles::kHalfParts>{});
-        case tiles::kBfloatParts:
-            return run(std::integral_constant<std::uint32_t, tiles::kBfloatParts>{});
-        default:
-            return run(std::integral_constant<std::uint32_t, device::sm90::kAllKinds>{});
-    }
-}
-
 template <class Exchange, class Consume>
 void run_blocks(const device::KernelArgs& args, int n_blocks, bool one_token, Consume&& consume) {
-    with_kinds(args.plan, [&](auto kinds) {
+    device::sm90::with_kernel_kinds(args.plan.stream, [&](auto kinds) {
         run_grid(n_blocks, device::sm90::kThreads, static_cast<std::size_t>(args.plan.shared_bytes), [&](char* shared) {
             device::sm90::run_block(args, shared, one_token, [&](char* team_shared) {
                 StreamMachine<kinds.value, Exchange> m{make_team<kinds.value>(team_shared), {}};

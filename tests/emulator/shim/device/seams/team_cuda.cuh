@@ -14,7 +14,6 @@ struct WeightRound;
 
 struct CudaTeam {
     static constexpr int kWarpSize = 32;
-    static constexpr bool kWeightsInRows = true;
     static constexpr int kLoadsInFlight = 3;
     using Ahead = WeightRound;
     static constexpr int kPositionsInFlight = 1;
