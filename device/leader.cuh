@@ -7,18 +7,11 @@
 #pragma once
 
 #include "device/phases/common.cuh"
+#include "device/phases/logits.cuh"
 #include "device/phases/sample.cuh"
 #include "ringbuf/ring.h"
 
 namespace vigil::device {
-
-// The host's words as the leader saw them, requested before the logits and used after them: the read across PCIe, about
-// a microsecond, passes meanwhile. (Requested before the layers they would hold registers that attention needs.)
-struct HostWords {
-    std::uint32_t command;
-    std::uint32_t lease;
-    std::uint64_t cancelled_job;
-};
 
 template <class M>
 VIGIL_DEVICE DecodeState* leader_state(const M& m) {
@@ -32,6 +25,7 @@ VIGIL_DEVICE void load_state(const M& m, const KernelArgs& a) {
     const auto* from = reinterpret_cast<const std::uint32_t*>(a.state);
     auto* to = reinterpret_cast<std::uint32_t*>(leader_state(m));
     for (int i = m.team.thread(); i < kWords; i += m.team.n_threads()) to[i] = ring::load_relaxed(&from[i]);
+    if (m.team.thread() == 0) m.scratch()->job_taken_ns = 0;
     m.team.sync();
 }
 template <class M>
@@ -47,6 +41,8 @@ VIGIL_DEVICE std::uint32_t job_slot(const KernelArgs& a, const DecodeState& s) {
     return s.next_job & (a.job_capacity - 1);
 }
 
+// Requested before the logits and used after them: the read across PCIe, about a microsecond, passes meanwhile.
+// (Requested before the layers the words would hold registers that attention needs.)
 VIGIL_DEVICE HostWords request_host_words(const KernelArgs& a, const DecodeState& s) {
     return {ring::load_relaxed(&a.control->command), ring::load_relaxed(&a.control->lease),
             ring::load_relaxed(&a.job_cancel[job_slot(a, s)])};
@@ -106,14 +102,61 @@ VIGIL_DEVICE void finish_job(const KernelArgs& a, DecodeState& s, ring::FinishRe
     ring::store_release(&a.status->jobs_consumed, s.next_job);
 }
 
-// The leader takes the next job if there is one. True if a job's prompt is to be copied.
-template <class Team>
-VIGIL_DEVICE bool take_job(const KernelArgs& a, DecodeState& s) {
-    ring::JobConsumer jobs(a.job_slots, a.job_capacity, s.next_job);
-    if (!jobs.try_pop(&s.job)) return false;
-    if (s.job.kv_rows == 0) s.job.kv_rows = a.config.max_seq_len - s.job.kv_first;
-    s.n_generated = 0;
-    s.n_events = 0;
+// One look across PCIe for the next job and at the host's words, which go to the scratch; true if the job is there, and
+// in DecodeState then. All lanes of warp 0.
+// A lane asks for one word each, so that all come with one trip: a thread's own looks at a line of host memory wait for
+// each other, a microsecond each. Nothing orders the lanes' looks, so it is the check that says whether the slot's
+// words belong together.
+template <class M>
+VIGIL_DEVICE bool look_for_job(const M& m, const KernelArgs& a) {
+    DecodeState& s = *leader_state(m);
+    HostWords& host = m.scratch()->host;
+    if constexpr (M::Team::kWarpSize == 1) {
+        host = request_host_words(a, s);
+        ring::JobConsumer jobs(a.job_slots, a.job_capacity, s.next_job);
+        return jobs.try_pop(&s.job);
+    } else {
+        enum : int { kCancel = ring::kSlotWords, kCommand, kLease };
+        static_assert(kLease < M::Team::kWarpSize, "a lane for each word");
+        const int lane = m.team.lane();
+        const std::uint32_t slot = job_slot(a, s);
+        std::uint32_t control = 0;
+        if (lane == kCommand || lane == kLease)
+            control = ring::load_relaxed(lane == kCommand ? &a.control->command : &a.control->lease);
+        std::uint64_t word = 0;
+        // Last, since it is waited for at once. Pairs with store_release in encode(JobSlot): the prompt is there, too.
+        if (lane <= kCancel)
+            word = ring::load_acquire(lane < kCancel ? reinterpret_cast<const std::uint64_t*>(&a.job_slots[slot]) + lane
+                                                     : &a.job_cancel[slot]);
+        const std::uint64_t expected = static_cast<std::uint32_t>(s.next_job + 1);
+        // The sum of all parts is 0 if the check is right; a sequence number that is not the job's makes it wrong.
+        unsigned long long sum = 0;
+        if (lane < ring::kCheckWord) sum = ring::job_check(word, lane);
+        if (lane == ring::kSequenceWord && word != expected) ++sum;
+        if (lane == ring::kCheckWord) sum = 0 - word;
+        for (int mask = M::Team::kWarpSize / 2; mask > 0; mask /= 2) sum += m.team.lane_exchange(sum, mask);
+        const bool there = sum == 0;
+        if (there && lane < ring::kJobWords) memcpy(reinterpret_cast<char*>(&s.job) + 8 * lane, &word, sizeof word);
+        if (lane == kCancel) host.cancelled_job = word;
+        if (lane == kCommand) host.command = control;
+        if (lane == kLease) host.lease = control;
+        m.team.sync_warp();
+        return there;
+    }
+}
+
+// Takes the next job if there is one. All lanes of warp 0.
+template <class M>
+VIGIL_DEVICE bool take_job(const M& m, const KernelArgs& a) {
+    using Team = typename M::Team;
+    DecodeState& s = *leader_state(m);
+    if (!look_for_job(m, a)) return false;
+    if (m.team.lane() == 0) {
+        if (s.job.kv_rows == 0) s.job.kv_rows = a.config.max_seq_len - s.job.kv_first;
+        s.n_generated = 0;
+        s.n_events = 0;
+        m.scratch()->job_taken_ns = Team::clock_ns();
+    }
     return true;
 }
 
@@ -131,23 +174,28 @@ VIGIL_DEVICE bool job_fits(const KernelArgs& a, const ring::DecodeJob& job) {
            events_per_token(job) <= a.event_capacity;
 }
 
-// Brings the prompt of the job just taken into `history` and makes the job active, or finishes it at once if it can't
-// run. All threads of block 0.
+// The positions of `history` that a job makes use of before it has generated them itself. Often there are none, and a
+// look at the prompt, another trip across PCIe, is saved: the first token to feed has come with the job.
+VIGIL_DEVICE int first_of_history(const ring::DecodeJob& job) {
+    return has_penalties(job.sampling) ? 0 : job.n_cached + 1;
+}
+
+// Makes the job just taken active, or finishes it at once if it can't run; brings what is needed of its prompt into
+// `history`. All threads of block 0.
 template <class M>
 VIGIL_DEVICE void begin_job(M& m, const KernelArgs& a) {
     using Team = typename M::Team;
     DecodeState& s = *leader_state(m);
     const ring::DecodeJob& job = s.job;
+    const auto is_token = [&](std::int32_t token) { return token >= 0 && token < a.config.vocab_size; };
     const bool fits = job_fits(a, job);
-    const std::uint64_t cancelled = ring::load_relaxed(&a.job_cancel[job_slot(a, s)]);  // travels beside the prompt
-    bool tokens_valid = true;
+    bool tokens_valid = is_token(job.first_token);
     if (fits) {
         const std::int32_t* prompt = a.job_tokens + static_cast<std::size_t>(job_slot(a, s)) * a.config.max_seq_len;
-        for (int i = m.team.thread(); i < job.n_prompt; i += m.team.n_threads()) {
+        for (int i = first_of_history(job) + m.team.thread(); i < job.n_prompt; i += m.team.n_threads()) {
             const std::int32_t token = ring::load_relaxed(&prompt[i]);
-            if (token < 0 || token >= a.config.vocab_size) tokens_valid = false;
+            if (!is_token(token)) tokens_valid = false;
             a.history[i] = token;
-            if (i == job.n_cached) s.token = token;
         }
     }
     // For the other blocks, which look at the job's parameters in device memory.
@@ -158,13 +206,18 @@ VIGIL_DEVICE void begin_job(M& m, const KernelArgs& a) {
 
     const bool runs = m.team.sync_count(!(fits && tokens_valid)) == 0;
     if (m.team.thread() == 0) {
-        if (!runs) {
-            finish_job<Team>(a, s, ring::FinishReason::kFault);
-        } else if (cancelled == job.id) {
-            finish_job<Team>(a, s, ring::FinishReason::kCancelled);
-        } else if (job.max_new_tokens == 0 && (job.flags & ring::kJobScore) == 0) {
-            finish_job<Team>(a, s, ring::FinishReason::kLength);
+        ring::FinishReason reason = ring::FinishReason::kNone;
+        if (!runs)
+            reason = ring::FinishReason::kFault;
+        else if (m.scratch()->host.cancelled_job == job.id)
+            reason = ring::FinishReason::kCancelled;
+        else if (job.max_new_tokens == 0 && (job.flags & ring::kJobScore) == 0)
+            reason = ring::FinishReason::kLength;
+        if (reason != ring::FinishReason::kNone) {
+            ring::store_relaxed(&a.status->job_taken_ns, m.scratch()->job_taken_ns);
+            finish_job<Team>(a, s, reason);
         } else {
+            s.token = job.first_token;
             s.position = job.n_cached;
             s.active = 1;
         }
@@ -175,53 +228,70 @@ VIGIL_DEVICE void begin_job(M& m, const KernelArgs& a) {
 // What is left to wait for when no job is active, and for how long.
 enum class Waiting { kNot, kUntilIdle };
 
+enum class Decision : std::uint32_t { kNothing, kBegin, kLeave };
+
+// Waits until a job is taken or the grid is to leave; with kNot it looks once. All lanes of warp 0; the decision is in
+// the scratch's flag.
+template <class M>
+VIGIL_DEVICE void await_job(const M& m, const KernelArgs& a, Waiting waiting) {
+    using Team = typename M::Team;
+    DecodeState& s = *leader_state(m);
+    const HostWords& host = m.scratch()->host;
+    std::uint32_t* flag = &m.scratch()->flag;
+    std::uint64_t idle_since = 0;
+    for (std::uint32_t spins = 0;; ++spins) {
+        const bool taken = take_job(m, a);
+        if (m.team.lane() == 0) {
+            Decision decision = Decision::kNothing;
+            // A job that is taken must be able to say how it ended; one that is not is looked at again.
+            if (taken && room_for_events<Team>(a, s, 1, false)) {
+                decision = Decision::kBegin;
+            } else if (waiting == Waiting::kUntilIdle) {
+                const std::uint64_t now = Team::clock_ns();
+                if (idle_since == 0) idle_since = now;
+                if (host.command != static_cast<std::uint32_t>(ring::Command::kRun) ||
+                    now - idle_since > a.idle_park_ns) {
+                    s.leave = 1;
+                    decision = Decision::kLeave;
+                } else if (lease_lost(m.scratch()->lease, host.lease, now, a.lease_ns)) {
+                    leave_with(a, s, ring::Fault::kHostGone);
+                    decision = Decision::kLeave;
+                }
+            }
+            *flag = static_cast<std::uint32_t>(decision);
+        }
+        m.team.sync_warp();
+        if (*flag != static_cast<std::uint32_t>(Decision::kNothing) || waiting == Waiting::kNot) return;
+        Team::pause(spins);
+        Team::rest(spins);
+    }
+}
+
 // Makes a job active, or says that the grid leaves. Block 0; with kNot it looks once and returns.
 template <class M>
 VIGIL_DEVICE void direct(M& m, const KernelArgs& a, Waiting waiting) {
-    using Team = typename M::Team;
-    DecodeState& s = *leader_state(m);
-    std::uint32_t* decision = &m.scratch()->flag;
-    enum : std::uint32_t { kNothing, kBegin, kLeave };
-    std::uint64_t idle_since = 0;
-    bool said_idle = false;
+    const DecodeState& s = *leader_state(m);
     while (s.active == 0) {
-        if (m.team.thread() == 0) {
-            if (waiting == Waiting::kUntilIdle)
+        if (m.team.warp() == 0) {
+            if (m.team.thread() == 0 && waiting == Waiting::kUntilIdle)
                 ring::store_relaxed(&a.status->state, static_cast<std::uint32_t>(ring::KernelState::kIdle));
-            said_idle = true;
-            *decision = kNothing;
-            for (std::uint32_t spins = 0; *decision == kNothing; ++spins) {
-                // On their way while the slot is looked at: one trip across PCIe per round, not two.
-                const HostWords host = request_host_words(a, s);
-                // A job that is taken must be able to say how it ended.
-                if (room_for_events<Team>(a, s, 1, false) && take_job<Team>(a, s)) {
-                    *decision = kBegin;
-                } else if (waiting == Waiting::kNot) {
-                    break;
-                } else {
-                    const std::uint64_t now = Team::clock_ns();
-                    if (idle_since == 0) idle_since = now;
-                    if (host.command != static_cast<std::uint32_t>(ring::Command::kRun) ||
-                        now - idle_since > a.idle_park_ns) {
-                        s.leave = 1;
-                        *decision = kLeave;
-                    } else if (lease_lost(m.scratch()->lease, host.lease, now, a.lease_ns)) {
-                        leave_with(a, s, ring::Fault::kHostGone);
-                        *decision = kLeave;
-                    }
-                    Team::pause(spins);
-                    Team::rest(spins);
-                }
-            }
+            await_job(m, a, waiting);
         }
         m.team.sync();
-        const std::uint32_t decided = *decision;
+        const auto decided = static_cast<Decision>(m.scratch()->flag);
         m.team.sync();
-        if (decided != kBegin) return;
+        if (decided != Decision::kBegin) return;
         begin_job(m, a);
-        idle_since = 0;
     }
-    if (said_idle) ring::store_relaxed(&a.status->state, static_cast<std::uint32_t>(ring::KernelState::kDecoding));
+}
+
+// Tells the host that a job has been taken. Thread 0 of block 0, once the blocks have heard of it: their directive's
+// release would wait for a write across PCIe.
+template <class M>
+VIGIL_DEVICE void say_begun(const M& m, const KernelArgs& a) {
+    if (leader_state(m)->active == 0 || m.scratch()->job_taken_ns == 0) return;
+    ring::store_relaxed(&a.status->state, static_cast<std::uint32_t>(ring::KernelState::kDecoding));
+    ring::store_relaxed(&a.status->job_taken_ns, m.scratch()->job_taken_ns);
 }
 
 VIGIL_DEVICE bool wants_logits(const DecodeState& s) {

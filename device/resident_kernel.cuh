@@ -42,7 +42,10 @@ VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
             }
             m.team.sync();
             direct(m, a, Waiting::kUntilIdle);
-            if (is_leader) publish_directive(m, a);
+            if (is_leader) {
+                publish_directive(m, a);
+                say_begun(m, a);
+            }
         }
     }
 
@@ -67,7 +70,10 @@ VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
         m.trace_phase(a, t, ring::Phase::kSample, -1);
         if (onward == Onward::kPublished) continue;
         if (onward == Onward::kUndecided) direct(m, a, Waiting::kUntilIdle);
-        if (is_leader) publish_directive(m, a);
+        if (is_leader) {
+            publish_directive(m, a);
+            say_begun(m, a);
+        }
     }
     if (leads) store_state(m, a);
     if (is_leader) {

@@ -39,6 +39,7 @@ VIGIL_DEVICE void run_phase(M& m, const KernelArgs& a, ring::Phase phase, int la
         if (m.team.block() != 0) return;
         load_state(m, a);
         direct(m, a, Waiting::kNot);
+        if (m.team.thread() == 0) say_begun(m, a);
         store_state(m, a);
         return;
     }

@@ -49,11 +49,13 @@ struct alignas(128) DecodeJob {
     std::int32_t max_new_tokens = 0;
     std::uint32_t flags = 0;
     SamplingParams sampling;
-    std::uint32_t n_stop_tokens = 0;
+    // The prompt's token at n_cached. It travels with the job, so that the kernel can begin without a look at the rest.
+    std::int32_t first_token = 0;
     std::int32_t stop_tokens[kMaxStopTokens] = {};
-    std::int32_t kv_first = 0;        // the conversation's rows of the KV cache
-    std::int32_t kv_rows = 0;         // so many positions it may have; 0: all rows from kv_first on
-    std::int32_t n_alternatives = 0;  // kAlternative events before each kToken, at most kMaxAlternatives
+    std::int32_t kv_first = 0;  // the conversation's rows of the KV cache
+    std::int32_t kv_rows = 0;   // so many positions it may have; 0: all rows from kv_first on
+    std::uint16_t n_stop_tokens = 0;
+    std::int16_t n_alternatives = 0;  // kAlternative events before each kToken, at most kMaxAlternatives
 };
 static_assert(sizeof(DecodeJob) == 128, "a job is two cache lines");
 
@@ -78,11 +80,17 @@ struct TokenEvent {
     std::uint64_t time_ns = 0;  // device clock, modulo 2^48
 };
 
-// A job slot: the payload, then the sequence number that makes it valid (lap-unique: index + 1).
+// A job slot: the payload, then the sequence number that makes it valid (lap-unique: index + 1). Who reads all words at
+// once, in no order, knows by the check whether they belong together. Writer: host.
 struct alignas(128) JobSlot {
-    DecodeJob job;               // writer: host, before `sequence`
-    std::uint32_t sequence = 0;  // writer: host, store_release
+    DecodeJob job;
+    std::uint64_t sequence = 0;  // the last to be written, with release
+    std::uint64_t check = 0;     // the sum of job_check over the words before it
 };
+constexpr int kJobWords = sizeof(DecodeJob) / 8;
+constexpr int kSequenceWord = kJobWords;  // of the slot's words
+constexpr int kCheckWord = kJobWords + 1;
+constexpr int kSlotWords = kJobWords + 2;
 
 // An event slot: four words, each of which carries the slot's sequence number, so that none needs an order
 // relative to the others and a reader believes a slot only when all four agree. Writer: device.
@@ -136,6 +144,7 @@ struct alignas(128) KernelStatus {
     std::uint32_t jobs_consumed = 0;  // job ring back-pressure: index of the next job the kernel will read
     std::uint32_t launches = 0;       // how often the kernel came to life
     std::uint32_t tokens = 0;         // tokens fed since the first launch
+    std::uint64_t job_taken_ns = 0;   // the clock of events when the last job was taken
 };
 
 // Host → device commands, one cache line. Writer: the host's supervisor alone.
@@ -194,29 +203,41 @@ VIGIL_HD bool decode(const EventSlot* slot, TokenEvent* e, std::uint32_t sequenc
     return true;
 }
 
+// A word's part in a slot's check: any change of any words changes the sum of all parts, but for one chance in 2^64.
+VIGIL_HD std::uint64_t job_check(std::uint64_t word, int place) {
+    std::uint64_t x = word + 0x9e3779b97f4a7c15u * static_cast<std::uint64_t>(place + 1);
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;  // the finaliser of SplitMix64
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
 // A job travels as 8-byte words. It is copied to and from them with memcpy: reading its floats through a pointer to
 // integers would break the aliasing rules that the compiler reorders by.
 VIGIL_HD void encode(JobSlot* slot, const DecodeJob& job, std::uint32_t sequence) {
     const auto* from = reinterpret_cast<const char*>(&job);
     auto* to = reinterpret_cast<std::uint64_t*>(&slot->job);
-    for (std::size_t i = 0; i < sizeof(DecodeJob) / 8; ++i) {
+    std::uint64_t check = job_check(sequence, kSequenceWord);
+    for (int i = 0; i < kJobWords; ++i) {
         std::uint64_t word;
         memcpy(&word, from + 8 * i, 8);
+        check += job_check(word, i);
         store_relaxed(&to[i], word);
     }
-    store_release(&slot->sequence, sequence);  // pairs with load_acquire in decode(JobSlot)
+    store_relaxed(&slot->check, check);
+    // Pairs with load_acquire in decode(JobSlot) and in look_for_job (device/leader.cuh).
+    store_release(&slot->sequence, static_cast<std::uint64_t>(sequence));
 }
 
 VIGIL_HD bool decode(const JobSlot* slot, DecodeJob* job, std::uint32_t sequence) {
     if (load_acquire(&slot->sequence) != sequence) return false;  // pairs with store_release in encode(JobSlot)
-    // All loads before the first store: across PCIe they then travel together instead of one after the other.
-    constexpr int kWords = sizeof(DecodeJob) / 8;
     const auto* from = reinterpret_cast<const std::uint64_t*>(&slot->job);
-    std::uint64_t words[kWords];
-#if defined(__CUDACC__)
-#pragma unroll
-#endif
-    for (int i = 0; i < kWords; ++i) words[i] = load_relaxed(&from[i]);
+    std::uint64_t words[kJobWords];
+    std::uint64_t check = job_check(sequence, kSequenceWord);
+    for (int i = 0; i < kJobWords; ++i) {
+        words[i] = load_relaxed(&from[i]);
+        check += job_check(words[i], i);
+    }
+    if (load_relaxed(&slot->check) != check) return false;
     memcpy(job, words, sizeof words);
     return true;
 }

@@ -48,6 +48,31 @@ VIGIL_HD void store_release(std::uint32_t* p, std::uint32_t v) {
 #endif
 }
 
+VIGIL_HD std::uint64_t load_acquire(const std::uint64_t* p) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 700
+    std::uint64_t v;
+    asm volatile("ld.acquire.sys.global.u64 %0, [%1];" : "=l"(v) : "l"(p) : "memory");
+    return v;
+#elif defined(__CUDA_ARCH__)
+    const std::uint64_t v = *static_cast<const volatile std::uint64_t*>(p);
+    __threadfence_system();
+    return v;
+#else
+    return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+#endif
+}
+
+VIGIL_HD void store_release(std::uint64_t* p, std::uint64_t v) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 700
+    asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(p), "l"(v) : "memory");
+#elif defined(__CUDA_ARCH__)
+    __threadfence_system();
+    *static_cast<volatile std::uint64_t*>(p) = v;
+#else
+    __atomic_store_n(p, v, __ATOMIC_RELEASE);
+#endif
+}
+
 VIGIL_HD std::uint32_t load_acquire_device(const std::uint32_t* p) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 700
     std::uint32_t v;

@@ -177,6 +177,7 @@ ring::DecodeJob Submission::make_job(const RequestRun& run) const {
     job.n_prompt = static_cast<std::int32_t>(request.prompt.size());
     const RequestRun::PromptWork work = run.prompt_work();
     job.n_cached = work.reused + work.prefilled;
+    job.first_token = request.prompt[static_cast<std::size_t>(job.n_cached)];
     job.kv_first = slots_.first_row(slot_);
     job.kv_rows = slots_.rows();
     job.max_new_tokens = request.max_new_tokens;
@@ -184,7 +185,7 @@ ring::DecodeJob Submission::make_job(const RequestRun& run) const {
     if (request.score) job.flags |= ring::kJobScore;
     if (request.emit_logits) job.flags |= ring::kJobEmitLogits;
     job.sampling = request.sampling;
-    job.n_alternatives = request.top_logprobs;
+    job.n_alternatives = static_cast<std::int16_t>(request.top_logprobs);
     for (const Token token : tokenizer_.end_of_generation()) {
         if (job.n_stop_tokens == ring::kMaxStopTokens) break;
         job.stop_tokens[job.n_stop_tokens++] = token;

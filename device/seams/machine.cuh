@@ -41,6 +41,13 @@ struct Lease {
     std::uint64_t since_ns = 0;
 };
 
+// The host's words as the leader last saw them.
+struct HostWords {
+    std::uint32_t command;
+    std::uint32_t lease;
+    std::uint64_t cancelled_job;
+};
+
 // The block's place in the timeline (--trace). Thread 0's.
 struct Timeline {
     TraceRecord* next;  // null: this token is not recorded
@@ -109,9 +116,12 @@ struct alignas(128) BlockScratch {
     BlockShares shares;
     Tensor output[2];         // the output matrix, from the block's first half of rows and from its second
     float rope[kMaxHeadDim];  // sine and cosine of this position, pair by pair
-    DecodeState leader;       // of block 0
-    Lease lease;              // likewise
     Timeline timeline;
+    // Of block 0 alone. The leader is last since it lies on a line of its own.
+    Lease lease;
+    HostWords host;              // seen while there was no job, the last time beside the job itself
+    std::uint64_t job_taken_ns;  // when that was; 0: not since the kernel came
+    DecodeState leader;
 };
 
 constexpr std::uint32_t kEpochMask = 3;

@@ -127,6 +127,7 @@ void Rig::submit(const JobSpec& spec, std::int32_t n_cached) {
     job.id = next_id_++;
     job.n_prompt = spec.n_cached + spec.n_prompt;
     job.n_cached = n_cached;
+    job.first_token = prompt_[static_cast<std::size_t>(n_cached)];
     job.max_new_tokens = spec.max_new_tokens;
     job.flags = ring::kJobIgnoreEos;
     job.sampling = spec.sampling;

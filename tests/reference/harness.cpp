@@ -66,6 +66,7 @@ ring::DecodeJob Harness::make_job(std::span<const std::int32_t> tokens, int n_ca
     job.id = next_id_++;
     job.n_prompt = static_cast<std::int32_t>(tokens.size());
     job.n_cached = n_cached;
+    if (n_cached >= 0 && n_cached < job.n_prompt) job.first_token = tokens[static_cast<std::size_t>(n_cached)];
     job.max_new_tokens = max_new_tokens;
     job.sampling.temperature = 0.0f;
     return job;

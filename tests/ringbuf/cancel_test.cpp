@@ -46,9 +46,10 @@ class Leader {
         args.deadline_ns = args.idle_park_ns = args.lease_ns = 60'000'000'000u;
     }
 
-    bool take() { return take_job<Team>(args, state()); }
+    bool take() { return take_job(machine, args); }
     void begin() { begin_job(machine, args); }
     bool active() const { return leader_state(machine)->active != 0; }
+    int token() const { return leader_state(machine)->token; }  // fed next
 
     // One token's worth of the resident loop, with `between` where the layers' work lies between asking for the host's
     // words and using them.
@@ -109,8 +110,9 @@ class Host {
         job.id = id;
         job.n_prompt = kPromptTokens;
         job.max_new_tokens = kNewTokens;
-        return jobs_.try_push(job);
+        return submit(job);
     }
+    bool submit(const DecodeJob& job) { return jobs_.try_push(job); }
 
     // `slot_of` is the index of the job whose slot it is.
     void cancel(std::uint32_t slot_of, std::uint64_t id) {
@@ -260,6 +262,89 @@ TEST_CASE("a job that waits in the ring can be cancelled while another runs") {
     CHECK(n_tokens[1] == kNewTokens);
     CHECK(n_tokens[2] == 0);
     CHECK(n_tokens[3] == kNewTokens);
+}
+
+// A prompt of which the KV cache has all but the last token.
+DecodeJob cached_job() {
+    DecodeJob job;
+    job.id = 1;
+    job.n_prompt = 4;
+    job.n_cached = 3;
+    job.first_token = 7;
+    job.max_new_tokens = 1;
+    job.sampling.temperature = 0.0f;
+    return job;
+}
+
+TEST_CASE("a job begins with the token it carries, without a look at the prompt") {
+    Leader leader(1);
+    Host host(leader);
+    std::fill(leader.tokens.begin(), leader.tokens.end(), -1);  // would be refused
+    REQUIRE(host.submit(cached_job()));
+    REQUIRE(leader.take());
+    leader.begin();
+    REQUIRE(leader.active());
+    CHECK(leader.token() == 7);
+    leader.step([] {});
+    const auto end = host.outcome(1);
+    CHECK(end.reason == FinishReason::kLength);
+    CHECK(end.n_tokens == 1);
+}
+
+TEST_CASE("a job with a token that is none is refused, wherever it would be used") {
+    enum class Bad { kFirst, kFed, kPenalised };
+    for (const Bad bad : {Bad::kFirst, Bad::kFed, Bad::kPenalised})
+        for (const int token : {-1, 1000}) {
+            Leader leader(1);
+            Host host(leader);
+            DecodeJob job = cached_job();
+            if (bad == Bad::kFirst) job.first_token = token;
+            if (bad == Bad::kFed) {
+                job.n_cached = 2;
+                leader.tokens[3] = token;
+            }
+            if (bad == Bad::kPenalised) {
+                job.sampling.repeat_penalty = 1.5f;
+                leader.tokens[0] = token;
+            }
+            REQUIRE(host.submit(job));
+            REQUIRE(leader.take());
+            leader.begin();
+            CHECK_FALSE(leader.active());
+            const auto end = host.outcome(1);
+            CHECK(end.reason == FinishReason::kFault);
+            CHECK(end.n_tokens == 0);
+        }
+}
+
+TEST_CASE("the host learns when a job was taken, before the event that ends it") {
+    Leader leader(1);
+    Host host(leader);
+    DecodeJob job = cached_job();
+    job.max_new_tokens = 0;
+    const std::uint64_t before = Team::clock_ns();
+    REQUIRE(host.submit(job));
+    REQUIRE(leader.take());
+    leader.begin();
+    TokenEvent e;
+    REQUIRE(host.next_event(&e));
+    const std::uint64_t taken = ring::load_relaxed(&leader.status.job_taken_ns);
+    CHECK(taken >= before);
+    CHECK(((e.time_ns - taken) & ring::kTimeMask) < 60'000'000'000u);
+}
+
+TEST_CASE("a slot whose words do not belong together is looked at again, and taken when they do") {
+    Leader leader(1);
+    Host host(leader);
+    REQUIRE(host.submit(cached_job()));
+    ring::JobSlot& slot = leader.slots[0];
+    const std::int32_t whole = slot.job.max_new_tokens;
+    slot.job.max_new_tokens = 0;  // has not arrived yet
+    for (int i = 0; i < 3; ++i) CHECK_FALSE(leader.take());
+    slot.job.max_new_tokens = whole;
+    REQUIRE(leader.take());
+    leader.begin();
+    CHECK(leader.active());
 }
 
 // Two threads: the host cancels some jobs at once, some after a token, some only after their end. Whatever the timing,

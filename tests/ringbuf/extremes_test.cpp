@@ -63,7 +63,8 @@ TEST_CASE("a job keeps the extremes of its fields") {
 }
 
 static_assert(sizeof(EventSlot) == 32 && alignof(EventSlot) == 32);
-static_assert(sizeof(JobSlot) == 256 && offsetof(JobSlot, sequence) == 128);
+static_assert(sizeof(JobSlot) == 256 && offsetof(JobSlot, sequence) == 8 * kSequenceWord &&
+              offsetof(JobSlot, check) == 8 * kCheckWord && kSlotWords <= 32);
 static_assert(sizeof(KernelStatus) == 128 && alignof(KernelStatus) == 128);
 static_assert(sizeof(HostControl) == 128 && alignof(HostControl) == 128);
 static_assert(offsetof(DecodeJob, n_alternatives) + sizeof(DecodeJob::n_alternatives) == 128, "a job has no padding");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <doctest/doctest.h>
+#include <utility>
 
 #include "tests/ringbuf/test_ring.h"
 
@@ -137,11 +138,64 @@ TEST_CASE("a job is not believed before its sequence number, however much of its
                 CHECK_FALSE(decode(&slot, &job, index + 1));
                 store_word(&slot, words, n * 7 % words.size());  // 7 and 16 are coprime: every word once, out of order
             }
+            JobSlot whole;
+            encode(&whole, next, index + 1);
+            store_relaxed(&slot.check, whole.check);
             CHECK_FALSE(decode(&slot, &job, index + 1));
-            store_release(&slot.sequence, index + 1);
+            store_release(&slot.sequence, std::uint64_t{index + 1});
             REQUIRE(decode(&slot, &job, index + 1));
             CHECK(same(job, job_at(index)));
         }
+}
+
+// The kernel asks for all words of a slot at once, and they come in no order.
+TEST_CASE("a job with its new sequence number is not believed while any other word is of the lap before") {
+    for (const std::uint32_t index : kIndices) {
+        constexpr std::uint32_t kCapacity = 8;
+        JobSlot before;
+        if (index >= kCapacity) encode(&before, job_at(index - kCapacity), index - kCapacity + 1);
+        JobSlot after;
+        encode(&after, job_at(index), index + 1);
+        const auto word = [](JobSlot& slot, int i) { return reinterpret_cast<std::uint64_t*>(&slot) + i; };
+        DecodeJob job = job_at(3);
+        for (int old = 0; old < kSlotWords; ++old) {
+            if (old == kSequenceWord) continue;
+            // This one alone, and all from it on.
+            for (const int last : {old, kSlotWords - 1}) {
+                JobSlot torn = after;
+                for (int i = old; i <= last; ++i)
+                    if (i != kSequenceWord) store_relaxed(word(torn, i), load_relaxed(word(before, i)));
+                CHECK_FALSE(decode(&torn, &job, index + 1));
+                CHECK(same(job, job_at(3)));
+            }
+        }
+        REQUIRE(decode(&after, &job, index + 1));
+        CHECK(same(job, job_at(index)));
+    }
+}
+
+TEST_CASE("two jobs that differ by one bit, or in the places of two words, have different checks") {
+    JobWords words;
+    const DecodeJob job = job_at(5);
+    std::memcpy(words.data(), &job, sizeof job);
+    const auto check = [](const JobWords& of) {
+        std::uint64_t sum = 0;
+        for (int i = 0; i < kJobWords; ++i) sum += job_check(of[static_cast<std::size_t>(i)], i);
+        return sum;
+    };
+    const std::uint64_t own = check(words);
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        for (int bit = 0; bit < 64; ++bit) {
+            JobWords other = words;
+            other[i] ^= std::uint64_t{1} << bit;
+            CHECK(check(other) != own);
+        }
+        for (std::size_t j = 0; j < i; ++j) {
+            JobWords other = words;
+            std::swap(other[i], other[j]);
+            CHECK(check(other) != own);
+        }
+    }
 }
 
 TEST_CASE("a refused slot leaves the caller's message as it was") {

@@ -54,6 +54,7 @@ struct Rig {
         ring::DecodeJob job;
         job.id = jobs.next() + 1;
         job.n_prompt = static_cast<std::int32_t>(tokens.size());
+        job.first_token = tokens.front();
         job.max_new_tokens = max_new_tokens;
         job.sampling.temperature = 0.0f;
         std::copy(tokens.begin(), tokens.end(),

@@ -31,6 +31,8 @@ struct CudaTeam {
     int warp() const { return thread() / kWarpSize; }
     int lane() const { return thread() % kWarpSize; }
 
+    void sync_warp() const { __syncwarp(); }
+
     float lane_sum(float v, int width = kWarpSize) const {
         for (int offset = width / 2; offset > 0; offset /= 2) v += __shfl_xor_sync(~0u, v, offset);
         return v;
