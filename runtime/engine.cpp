@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <fmt/format.h>
+#include <thread>
 #include <utility>
 
 #include "host/model.h"
@@ -27,8 +28,17 @@ constexpr std::int32_t kMaxParallel = 1024;
 constexpr std::chrono::milliseconds kLeaseInterval{50};
 // Of device memory, for cuBLAS with all its kernels, and for prefill's scratch.
 constexpr std::size_t kCublasRoom = std::size_t{3} << 30;
-// A GPU's host threads have cores of their own; beside the CPU device they would take the kernel's.
-constexpr std::chrono::microseconds kSpin{1000};
+// How long host threads look for what they wait for before they sleep: a wake-up costs as much as ten trips across
+// PCIe.
+constexpr std::chrono::microseconds kSpin{1000};        // the submitting thread, for another request
+constexpr std::chrono::microseconds kClientSpin{5000};  // a client, for a token: as long as tokens usually take
+// The completing, the submitting and a client's thread at once, and one more. Beside the CPU device they would take the
+// kernel's cores.
+constexpr unsigned kCoresToSpin = 4;
+
+bool may_spin(const host::DeviceInfo& device) {
+    return device.is_cuda && std::thread::hardware_concurrency() >= kCoresToSpin;
+}
 
 std::uint64_t nanoseconds(std::chrono::milliseconds time) {
     return static_cast<std::uint64_t>(std::chrono::nanoseconds(time).count());
@@ -136,9 +146,9 @@ void Engine::Impl::begin_cublas(const gguf::File& file) {
 }
 
 void Engine::Impl::start() {
-    const bool is_cuda = device->info().is_cuda;
+    const bool spins = may_spin(device->info());
     completions = std::make_shared<Completions>(
-        tokenizer, memory, Completions::Options{.spins = is_cuda, .on_finished = [this] { submission->notify(); }});
+        tokenizer, memory, Completions::Options{.spins = spins, .on_finished = [this] { submission->notify(); }});
     supervisor = std::make_unique<Supervisor>(
         *device, args, memory,
         Supervisor::Options{
@@ -155,7 +165,7 @@ void Engine::Impl::start() {
                                                     ? options.in_kernel_prompt
                                                     : in_kernel_prompt(device->info(), model.weight_bytes()),
                             .prefill_piece = prefill->chunk(),
-                            .linger = is_cuda ? kSpin : std::chrono::microseconds(0),
+                            .linger = spins ? kSpin : std::chrono::microseconds(0),
                             .deadline = options.deadline});
     if (options.dispatch == Dispatch::persistent) supervisor->resume();
     if (supervisor->lost()) throw host::DeviceError(supervisor->lost_reason());
@@ -212,10 +222,9 @@ Engine Engine::load(const std::filesystem::path& model, const EngineOptions& opt
 
 Generation Engine::submit(Request request) {
     validate(request, config(), context_size(), impl_->options.logits_rows);
-    const auto spin = impl_->device->info().is_cuda ? kSpin : std::chrono::microseconds(0);
+    const auto spin = may_spin(impl_->device->info()) ? kClientSpin : std::chrono::microseconds(0);
     auto state = std::make_shared<Generation::State>(std::move(request), ++impl_->requests, spin, impl_->completions);
     impl_->supervisor->release();
-    impl_->completions->expect();
     impl_->submission->submit(state);
     return Generation(std::move(state));
 }

@@ -13,12 +13,12 @@ std::size_t common_prefix(std::span<const Token> a, std::span<const Token> b) {
 
 KvSlots::KvSlots(std::int32_t n_slots, std::int32_t rows) : slots_(static_cast<std::size_t>(n_slots)), rows_(rows) {}
 
-KvSlots::Place KvSlots::claim(std::span<const Token> prompt, std::int32_t limit) {
+KvSlots::Place KvSlots::find(std::span<const Token> prompt, std::int32_t limit) const {
     const auto reusable = prompt.first(std::min(prompt.size(), static_cast<std::size_t>(std::max(limit, 0))));
     const bool has_empty = std::ranges::any_of(slots_, [](const Slot& slot) { return slot.tokens.empty(); });
-    Slot* best = nullptr;
+    const Slot* best = nullptr;
     std::size_t most = 0;
-    for (Slot& slot : slots_) {
+    for (const Slot& slot : slots_) {
         const std::size_t common = common_prefix(slot.tokens, reusable);
         const bool continues = common == slot.tokens.size();
         const bool leads_back = common == reusable.size();
@@ -31,9 +31,15 @@ KvSlots::Place KvSlots::claim(std::span<const Token> prompt, std::int32_t limit)
         best = &*std::ranges::min_element(slots_, {}, &Slot::last_use);
         most = common_prefix(best->tokens, reusable);
     }
-    best->tokens.resize(most);
-    best->last_use = ++uses_;
     return {static_cast<std::int32_t>(best - slots_.data()), static_cast<std::int32_t>(most)};
+}
+
+KvSlots::Place KvSlots::claim(std::span<const Token> prompt, std::int32_t limit) {
+    const Place place = find(prompt, limit);
+    Slot& slot = slots_[static_cast<std::size_t>(place.slot)];
+    slot.tokens.resize(static_cast<std::size_t>(place.n_reused));
+    slot.last_use = ++uses_;
+    return place;
 }
 
 void KvSlots::append(std::int32_t slot, std::span<const Token> tokens) {

@@ -10,7 +10,6 @@
 
 namespace vigil {
 
-// Used by one thread.
 class KvSlots {
    public:
     // `rows` each.
@@ -25,6 +24,8 @@ class KvSlots {
     // that is at least half of it and no slot is empty; and one that the prompt merely leads back into, if that is at
     // least half. Else the slot used the longest ago. The slot holds the reused tokens from then on, and nothing more.
     Place claim(std::span<const Token> prompt, std::int32_t limit);
+    // What claim() would return.
+    Place find(std::span<const Token> prompt, std::int32_t limit) const;
     // The tokens of positions [size, size + tokens.size()) of `slot` are in the cache now.
     void append(std::int32_t slot, std::span<const Token> tokens);
     // Nothing is known of any slot any more.

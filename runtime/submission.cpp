@@ -8,8 +8,15 @@ namespace vigil {
 namespace {
 
 constexpr std::chrono::seconds kSleep{1};
-// The kernel gives a slot back just after the event that ends its job, so this wait is short and rare.
+// The kernel gives a slot back a microsecond or two after the event that ends its job: worth a look, then naps.
+constexpr std::chrono::microseconds kLook{20};
 constexpr std::chrono::microseconds kNap{20};
+
+// Leading positions of the prompt that may be taken from the KV cache.
+std::int32_t most_reused(const Request& request) {
+    const bool may_reuse_all = request.reuse_prefix && !request.score;
+    return may_reuse_all ? static_cast<std::int32_t>(request.prompt.size()) - 1 : request.n_cached;
+}
 
 }  // namespace
 
@@ -33,6 +40,8 @@ Submission::~Submission() {
 }
 
 void Submission::submit(std::shared_ptr<RequestRun> run) {
+    if (serve_at_once(run)) return;
+    completions_.expect();
     auto owned = std::make_unique<std::shared_ptr<RequestRun>>(std::move(run));
     ++waiting_;
     if (!queue_.push(owned.get())) {
@@ -56,6 +65,7 @@ void Submission::serve_all() {
         std::shared_ptr<RequestRun>* taken = nullptr;
         if (queue_.pop(taken)) {
             const std::unique_ptr<std::shared_ptr<RequestRun>> owned(taken);
+            const std::lock_guard lock(serving_);
             serve(*owned);
         } else if (stopping_) {
             return;
@@ -74,6 +84,21 @@ void Submission::wait_for_request(std::uint32_t seen) {
     bell_.await_for(seen, kSleep);
 }
 
+bool Submission::serve_at_once(const std::shared_ptr<RequestRun>& run) {
+    if (options_.dispatch != Dispatch::persistent || run->request.score) return false;
+    const std::unique_lock lock(serving_, std::try_to_lock);
+    // A request that waits counts until it is served, which is done with the lock held.
+    if (!lock || waiting_ != 0 || stopping_ || supervisor_.lost() || !kernel_has_no_job()) return false;
+    settle();
+    if (needs_prefill(run->request)) return false;
+    try {
+        begin(run);
+    } catch (const host::DeviceError& e) {
+        fail(*run, e.what());
+    }
+    return true;
+}
+
 void Submission::serve(const std::shared_ptr<RequestRun>& run) {
     const auto give_up = [&](FinishReason reason, const std::string& error) {
         --waiting_;
@@ -89,30 +114,38 @@ void Submission::serve(const std::shared_ptr<RequestRun>& run) {
         begun = true;
         --waiting_;
         settle();
-        run->begun = Clock::now();
-        place(*run);
-        if (run->prompt_work().prefilled > 0) prefill(*run);
-        const std::uint32_t slot = jobs_.next() & (args_.job_capacity - 1);
-        std::copy(run->request.prompt.begin(), run->request.prompt.end(),
-                  memory_.job_tokens.begin() + static_cast<std::ptrdiff_t>(slot) * args_.config.max_seq_len);
-        const ring::DecodeJob job = make_job(*run);
-        last_ = run;
-        completions_.admit(run, slot, [&] {
-            jobs_.try_push(job);  // the ring is empty
-            pushed_ = jobs_.next();
-        });
-        if (options_.dispatch == Dispatch::persistent)
-            supervisor_.ensure_resident();
-        else
-            run_tokens();
+        begin(run);
     } catch (const host::DeviceError& e) {
         if (options_.dispatch != Dispatch::persistent) device_error_ = e.what();
-        slots_.forget_all();
-        last_.reset();
-        completions_.end_all(FinishReason::kFault, e.what(), {});
         if (!begun) --waiting_;
-        run->finish_early(FinishReason::kFault, e.what());
+        fail(*run, e.what());
     }
+}
+
+void Submission::begin(const std::shared_ptr<RequestRun>& run) {
+    run->begun = Clock::now();
+    place(*run);
+    if (run->prompt_work().prefilled > 0) prefill(*run);
+    const std::uint32_t slot = jobs_.next() & (args_.job_capacity - 1);
+    std::copy(run->request.prompt.begin(), run->request.prompt.end(),
+              memory_.job_tokens.begin() + static_cast<std::ptrdiff_t>(slot) * args_.config.max_seq_len);
+    const ring::DecodeJob job = make_job(*run);
+    last_ = run;
+    completions_.admit(run, slot, [&] {
+        jobs_.try_push(job);  // the ring is empty
+        pushed_ = jobs_.next();
+    });
+    if (options_.dispatch == Dispatch::persistent)
+        supervisor_.ensure_resident();
+    else
+        run_tokens();
+}
+
+void Submission::fail(RequestRun& run, const std::string& error) {
+    slots_.forget_all();
+    last_.reset();
+    completions_.end_all(FinishReason::kFault, error, {});
+    run.finish_early(FinishReason::kFault, error);
 }
 
 void Submission::settle() {
@@ -134,11 +167,15 @@ void Submission::settle() {
     }
 }
 
+bool Submission::needs_prefill(const Request& request) const {
+    const std::int32_t reused = slots_.find(request.prompt, most_reused(request)).n_reused;
+    return static_cast<std::int32_t>(request.prompt.size()) - 1 - reused > options_.in_kernel_prompt;
+}
+
 void Submission::place(RequestRun& run) {
     const Request& request = run.request;
     const auto before_last = static_cast<std::int32_t>(request.prompt.size()) - 1;
-    const bool may_reuse_all = request.reuse_prefix && !request.score;
-    const KvSlots::Place place = slots_.claim(request.prompt, may_reuse_all ? before_last : request.n_cached);
+    const KvSlots::Place place = slots_.claim(request.prompt, most_reused(request));
     slot_ = place.slot;
     RequestRun::PromptWork work{.reused = place.n_reused, .prefilled = 0, .fed = 0};
     if (request.score)  // the kernel feeds all that is to be scored
@@ -207,7 +244,14 @@ bool Submission::wait_until(const RequestRun& run, const std::function<bool()>& 
 }
 
 bool Submission::kernel_has_no_job() const {
-    return completions_.outstanding() == 0 && ring::load_acquire(&memory_.status->jobs_consumed) == jobs_.next();
+    if (completions_.outstanding() != 0) return false;
+    const auto consumed = [this] { return ring::load_acquire(&memory_.status->jobs_consumed) == jobs_.next(); };
+    if (consumed()) return true;
+    for (const auto give_up = Clock::now() + kLook; Clock::now() < give_up;) {
+        if (consumed()) return true;
+        __builtin_ia32_pause();
+    }
+    return false;
 }
 
 // Enqueues tokens until the job just pushed has ended, one ahead of the token that runs: a step does nothing when no

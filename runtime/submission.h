@@ -1,5 +1,6 @@
-// The way into the job ring: client threads put requests into a queue, one thread takes them out in order, prefills
-// where that pays, and puts their jobs into the ring.
+// The way into the job ring. Client threads put requests into a queue, one thread takes them out in order, prefills
+// where that pays, and puts their jobs into the ring. A client that finds nobody before it and needs no prefill puts
+// its job into the ring itself: that saves a hand-over between threads.
 #pragma once
 
 #include <atomic>
@@ -8,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -39,7 +41,7 @@ class Submission {
                Tokenizer const& tokenizer, Completions& completions, Supervisor& supervisor, const Options& options);
     ~Submission();
 
-    // From any thread.
+    // From any thread. Requests get their turn in the order of the calls.
     void submit(std::shared_ptr<RequestRun> run);
     // A job has ended: there may be room for another.
     void notify() { bell_.open(); }
@@ -54,7 +56,14 @@ class Submission {
 
    private:
     void serve_all();
+    // False if the request must wait, for others or for prefill; then nothing was done.
+    bool serve_at_once(const std::shared_ptr<RequestRun>& run);
+    // All below: with serving_ held.
     void serve(const std::shared_ptr<RequestRun>& run);
+    // The kernel has no job, and what the one before left is settled.
+    void begin(const std::shared_ptr<RequestRun>& run);
+    bool needs_prefill(const Request& request) const;
+    void fail(RequestRun& run, const std::string& error);
     // Where the prompt goes in the KV cache, and who brings it there.
     void place(RequestRun& run);
     void prefill(const RequestRun& run);
@@ -83,9 +92,9 @@ class Submission {
     std::atomic<std::uint32_t> pushed_{0};
     std::atomic<std::uint64_t> prefills_{0};
     std::atomic<std::uint64_t> waiting_{0};
+    std::mutex serving_;  // of all below; held while a request is served
     ring::JobProducer jobs_;
-    // The submitting thread's own. What a job leaves in the KV cache is known when it has ended, so the next request is
-    // placed only then.
+    // What a job leaves in the KV cache is known when it has ended, so the next request is placed only then.
     KvSlots slots_;
     std::int32_t slot_ = 0;             // of the request under way
     std::shared_ptr<RequestRun> last_;  // whose job's outcome is not noted yet

@@ -36,8 +36,9 @@ std::string Supervisor::lost_reason() const {
 
 void Supervisor::ensure_resident() {
     {
-        const std::lock_guard lock(mutex_);
-        tick();
+        // Whoever has the mutex may park the kernel with it, which takes a token's time: the thread looks after that.
+        const std::unique_lock lock(mutex_, std::try_to_lock);
+        if (lock) tick();
     }
     bell_.open();  // from now on the thread looks more often
 }

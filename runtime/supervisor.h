@@ -4,7 +4,7 @@
 //                           └──a wait outlasts its deadline──▶ faulted ──jobs ended, state reset──▶ parked
 //
 // Every call to the Device about the kernel's life is made under one mutex, by whichever thread needs it: the
-// submitting thread launches and parks without a detour, the supervisor's own thread renews the lease and watches.
+// one that submits launches and parks without a detour, the supervisor's own thread renews the lease and watches.
 #pragma once
 
 #include <atomic>

@@ -28,7 +28,11 @@ Tokens held(const KvSlots& slots, std::int32_t slot) {
 
 // Claims for all of `prompt` but its last token, which is then fed like the rest.
 KvSlots::Place feed(KvSlots& slots, const Tokens& prompt) {
-    const KvSlots::Place place = slots.claim(prompt, static_cast<std::int32_t>(prompt.size()) - 1);
+    const auto limit = static_cast<std::int32_t>(prompt.size()) - 1;
+    const KvSlots::Place found = slots.find(prompt, limit);
+    const KvSlots::Place place = slots.claim(prompt, limit);
+    CHECK(found.slot == place.slot);
+    CHECK(found.n_reused == place.n_reused);
     slots.append(place.slot, std::span(prompt).subspan(static_cast<std::size_t>(place.n_reused)));
     return place;
 }

@@ -49,6 +49,34 @@ TEST_CASE("jobs run in the order of submission, prefilled or not, more of them t
     CHECK(engine.statistics().prefills == 8);
 }
 
+// Some find the kernel without a job and go straight into the ring, others must queue; some are prefilled.
+TEST_CASE("each client's requests run in its order, whichever way they go into the ring") {
+    Engine engine = make_engine();
+    constexpr int kClients = 3;
+    constexpr int kRounds = 8;
+    std::vector<int> wrong(kClients, 0);
+    std::vector<std::thread> clients;
+    for (int c = 0; c < kClients; ++c)
+        clients.emplace_back([&, c] {
+            for (int i = 0; i < kRounds; ++i) {
+                std::vector<Generation> generations;
+                for (int n = 0; n <= i % 3; ++n)
+                    generations.push_back(engine.submit(greedy(prompt((c + i + n) % 4 == 0 ? 20 : 4, 10 * c + n), 3)));
+                std::uint64_t before = 0;
+                for (Generation& generation : generations) {
+                    const Outcome got = collect(generation);
+                    const bool good =
+                        got.reason == FinishReason::kLength && got.tokens.size() == 3 && got.times_ns.front() > before;
+                    if (!good) ++wrong[static_cast<std::size_t>(c)];
+                    if (!got.times_ns.empty()) before = got.times_ns.back();
+                }
+            }
+        });
+    for (std::thread& client : clients) client.join();
+    CHECK(wrong == std::vector<int>(kClients, 0));
+    CHECK(engine.statistics().waiting == 0);
+}
+
 TEST_CASE("the three kinds of dispatch give the same tokens") {
     std::vector<Outcome> outcomes;
     for (const Dispatch dispatch : {Dispatch::persistent, Dispatch::graph, Dispatch::launch}) {
