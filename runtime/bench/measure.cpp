@@ -56,17 +56,26 @@ std::int32_t launches_per_token(const device::ModelConfig& config, host::Dispatc
 }
 
 // Host time of jobs of `n_tokens` tokens, at random distances.
-Percentiles time_jobs(Rig& rig, std::int32_t n_tokens, std::int32_t n_jobs) {
+Percentiles time_jobs(Rig& rig, std::int32_t n_tokens, std::int32_t n_jobs, JobParts& parts) {
     std::mt19937 random(3);
     std::uniform_int_distribution<int> gap_us(0, kMostGapUs);
     const JobSpec spec{.max_new_tokens = n_tokens, .sampling = {.temperature = 0.0f}};
+    const auto us = [](std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1e3; };
     std::vector<double> times;
+    std::vector<double> write;
+    std::vector<double> ring;
+    std::vector<double> device;
     for (std::int32_t i = -kWarmupJobs; i < n_jobs; ++i) {
         const auto until = Clock::now() + std::chrono::microseconds(gap_us(random));
         while (Clock::now() < until) continue;
         const JobTimes job = rig.run(spec);
-        if (i >= 0) times.push_back(static_cast<double>(job.first_event.count()) / 1e3);
+        if (i < 0) continue;
+        times.push_back(us(job.first_event));
+        write.push_back(us(job.written));
+        device.push_back(us(job.on_device));
+        ring.push_back(us(job.first_event - job.written - job.on_device));
     }
+    parts = {percentiles(write), percentiles(ring), percentiles(device)};
     return percentiles(times);
 }
 
@@ -169,8 +178,8 @@ SubmitFigures measure_submit(Rig& rig, host::Dispatch dispatch, std::int32_t n_j
     figures.dispatch = dispatch;
     figures.n_jobs = n_jobs;
     rig.start(dispatch);
-    figures.first_token_us = time_jobs(rig, 1, n_jobs);
-    figures.round_trip_us = time_jobs(rig, 0, n_jobs);
+    figures.first_token_us = time_jobs(rig, 1, n_jobs, figures.first_token);
+    figures.round_trip_us = time_jobs(rig, 0, n_jobs, figures.round_trip);
     const JobTimes job = rig.run({.max_new_tokens = kTokensAtDepthZero, .sampling = {.temperature = 0.0f}});
     figures.token_ms = percentile(intervals_ms(job.token_times), 50);
     rig.stop();

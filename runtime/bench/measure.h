@@ -55,12 +55,22 @@ struct PromptFigures {
     MeanAndDeviation tokens_per_second;  // prompt tokens in the time to first token
 };
 
+// A job's way to its first event, in parts that add up to it. The two clocks are not compared: what is neither the
+// host's nor the device's part is the way through the rings, there and back.
+struct JobParts {
+    Percentiles write_us;   // the host puts it into the ring
+    Percentiles ring_us;    // until the kernel has taken it, and from the event's write until the host has seen it
+    Percentiles device_us;  // from the kernel's taking the job until it writes the event
+};
+
 // Jobs on an empty cache, each submitted a random moment after the one before had ended. Times by the host's clock.
 struct SubmitFigures {
     host::Dispatch dispatch{};
     std::int32_t n_jobs = 0;
     Percentiles first_token_us;  // job written into the ring → first token seen, for a one-token prompt
     Percentiles round_trip_us;   // job written into the ring → finished seen, for a job without tokens
+    JobParts first_token;
+    JobParts round_trip;
     double token_ms = 0;  // median of whole tokens at the same depth: the part of first_token_us that is the model
 };
 

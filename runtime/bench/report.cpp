@@ -65,12 +65,26 @@ Json to_json(const PromptFigures& row) {
             {"tokens_per_s", to_json(row.tokens_per_second)}};
 }
 
+Json to_json(const JobParts& parts) {
+    return {{"write_us", to_json(parts.write_us)},
+            {"ring_us", to_json(parts.ring_us)},
+            {"device_us", to_json(parts.device_us)}};
+}
+
+// What a first token costs beside the token.
+double beside_token_us(const SubmitFigures& row) {
+    return row.first_token_us.p50 - 1e3 * row.token_ms;
+}
+
 Json to_json(const SubmitFigures& row) {
     return {{"dispatch", name_of(row.dispatch)},
             {"jobs", row.n_jobs},
             {"first_token_us", to_json(row.first_token_us)},
             {"round_trip_us", to_json(row.round_trip_us)},
-            {"token_ms_p50", row.token_ms}};
+            {"token_ms_p50", row.token_ms},
+            {"beside_token_us_p50", beside_token_us(row)},
+            {"first_token_parts", to_json(row.first_token)},
+            {"round_trip_parts", to_json(row.round_trip)}};
 }
 
 Json to_json(const RunContext& context, const ModelFigures& model) {

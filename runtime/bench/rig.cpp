@@ -163,6 +163,7 @@ JobTimes Rig::run(const JobSpec& spec) {
         prefill(spec, times);
     }
     submit(spec, spec.n_cached + (prefilled ? spec.n_prompt - 1 : 0));
+    times.written = Clock::now() - begin;
     if (prefilled && dispatch_ == host::Dispatch::persistent) launch();
     collect(spec, begin, times);
     return times;
@@ -188,6 +189,9 @@ void Rig::collect(const JobSpec& spec, Clock::time_point begin, JobTimes& times)
         if (!any_event) {
             any_event = true;
             times.first_event = last_event - begin;
+            // Written by the kernel before the event.
+            const std::uint64_t taken_ns = ring::load_relaxed(&memory_.status->job_taken_ns);
+            times.on_device = std::chrono::nanoseconds((event.time_ns - taken_ns) & ring::kTimeMask);
         }
         if (event.kind == ring::EventKind::kFinished) {
             if (event.reason != ring::FinishReason::kLength)

@@ -32,6 +32,8 @@ struct JobSpec {
 struct JobTimes {
     std::chrono::nanoseconds prefill{};      // host clock: the prompt but its last token, 0 if the kernel fed it
     std::chrono::nanoseconds first_event{};  // host clock, from before anything was done for the job
+    std::chrono::nanoseconds written{};      // the same, until the job was in the ring
+    std::chrono::nanoseconds on_device{};    // device clock: from the job being taken to its first event
     std::vector<std::int32_t> tokens;
     std::vector<std::uint64_t> token_times;  // device clock in ns, modulo 2^48
 };

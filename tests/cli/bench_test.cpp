@@ -134,6 +134,8 @@ TEST_CASE("jobs are timed from submission on") {
         CHECK(row.at("jobs") == 5);
         check_order(row.at("first_token_us"));
         check_order(row.at("round_trip_us"));
+        for (const char* job : {"first_token_parts", "round_trip_parts"})
+            for (const char* part : {"write_us", "ring_us", "device_us"}) check_order(row.at(job).at(part));
     }
 }
 
