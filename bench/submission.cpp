@@ -1,6 +1,8 @@
-// What it takes to make a GPU do something: an ordinary launch, a graph of launches, and a job in the resident kernel's
-// ring. Times are the host's, from before the first call until the answer is seen.
+// What it takes to make a GPU do something: an ordinary launch, a graph of launches, a job in the resident kernel's
+// ring, and a request to an engine. Times are the host's, from before the first call until the answer is seen. And what
+// the kernel's looks at the host's words cost, by the device's clock.
 #include <benchmark/benchmark.h>
+#include <chrono>
 #include <cuda_runtime.h>
 #include <filesystem>
 #include <memory>
@@ -14,6 +16,7 @@
 #include "host/cuda/handles.h"
 #include "host/gguf/gguf.h"
 #include "runtime/bench/rig.h"
+#include "runtime/engine.h"
 #include "runtime/statistics.h"
 
 namespace {
@@ -69,14 +72,53 @@ void graph_and_wait(benchmark::State& state) {
 }
 BENCHMARK(graph_and_wait)->Arg(1)->Arg(83)->Arg(300)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
+// state.range(0): words; state.range(1): 8-byte words from one to the next, 16 for a line each.
+void look(benchmark::State& state, vigil::device::cuda::LookForm form, bool at_host) {
+    Device* device = vigil::bench::gpu_or_skip(state);
+    if (device == nullptr) return;
+    vigil::device::cuda::LookProbe probe;
+    probe.form = form;
+    probe.n_words = static_cast<std::int32_t>(state.range(0));
+    probe.stride = static_cast<std::int32_t>(state.range(1));
+    probe.n_rounds = 1000;
+    constexpr std::size_t kWords = std::size_t{16} * vigil::device::cuda::kMaxLookedAt;
+    const vigil::bench::DeviceArray<std::uint64_t> on_device(*device, kWords);
+    const vigil::bench::DeviceArray<std::uint64_t> elapsed(*device, 1);
+    void* const at_hosts = device->allocate_pinned(kWords * sizeof(std::uint64_t));
+    probe.words = at_host ? static_cast<const std::uint64_t*>(at_hosts) : on_device.get();
+    probe.elapsed_ns = elapsed.get();
+    for (auto _ : state) {
+        if (vigil::bench::failed(state, launch_looks(probe, device->launch_stream()))) break;
+        device->synchronize();
+        state.SetIterationTime(static_cast<double>(elapsed.first()) * 1e-9 / probe.n_rounds);
+    }
+    device->release_pinned(at_hosts);
+}
+void words_and_strides(benchmark::internal::Benchmark* benchmark) {
+    benchmark->ArgNames({"words", "stride"})
+        ->ArgsProduct({{1, 2, 4, 8, 16}, {1, 4, 16}})
+        ->UseManualTime()
+        ->Iterations(5)
+        ->Unit(benchmark::kNanosecond);
+}
+using vigil::device::cuda::LookForm;
+BENCHMARK_CAPTURE(look, thread_at_host, LookForm::one_thread, true)->Apply(words_and_strides);
+BENCHMARK_CAPTURE(look, lanes_at_host, LookForm::lanes, true)->Apply(words_and_strides);
+BENCHMARK_CAPTURE(look, thread_on_device, LookForm::one_thread, false)->Apply(words_and_strides);
+BENCHMARK_CAPTURE(look, lanes_on_device, LookForm::lanes, false)->Apply(words_and_strides);
+
 // A model that is as small as one can be: what is left is submission.
 struct Subject {
     explicit Subject(Device& device) : file(make_model()), model(file, device, 64), rig(device, model, {}) {}
 
-    static vigil::gguf::File make_model() {
+    static std::filesystem::path write_model() {
         const auto path =
             std::filesystem::temp_directory_path() / ("vigil-submission-" + std::to_string(getpid()) + ".gguf");
         vigil::synth::write_model(vigil::synth::preset("tiny"), path);
+        return path;
+    }
+    static vigil::gguf::File make_model() {
+        const auto path = write_model();
         auto file = vigil::gguf::File::open(path);
         std::filesystem::remove(path);  // the mapping keeps it
         return file;
@@ -112,6 +154,43 @@ void tokens(benchmark::internal::Benchmark* benchmark) {
 BENCHMARK_CAPTURE(job, persistent, Dispatch::persistent)->Apply(tokens);
 BENCHMARK_CAPTURE(job, graph, Dispatch::graph)->Apply(tokens);
 BENCHMARK_CAPTURE(job, launch, Dispatch::launch)->Apply(tokens);
+
+// One token of a prompt that is in the KV cache but for its last token, from submit() until a client has it.
+// state.range(0): microseconds between requests, which decide whether the engine's threads look or sleep.
+void request(benchmark::State& state) {
+    using Clock = std::chrono::steady_clock;
+    if (vigil::bench::gpu_or_skip(state) == nullptr) return;
+    const auto path = Subject::write_model();
+    vigil::EngineOptions options;
+    options.device = "cuda:0";
+    options.ctx_size = 64;
+    vigil::Engine engine = vigil::Engine::load(path, options);
+    std::filesystem::remove(path);
+    vigil::Request wanted;
+    wanted.prompt = {1, 2, 3, 4};
+    wanted.sampling.temperature = 0.0f;
+    wanted.max_new_tokens = 1;
+    wanted.ignore_eos = true;
+    std::vector<double> us;
+    for (auto _ : state) {
+        const auto until = Clock::now() + std::chrono::microseconds(state.range(0));
+        while (Clock::now() < until) continue;
+        const auto begin = Clock::now();
+        vigil::Generation generation = engine.submit(wanted);
+        if (!generation.next()) {
+            state.SkipWithError("no token came");
+            break;
+        }
+        us.push_back(std::chrono::duration<double, std::micro>(Clock::now() - begin).count());
+        state.SetIterationTime(us.back() / 1e6);
+        while (generation.next()) continue;
+    }
+    if (us.empty()) return;
+    state.counters["p50_us"] = vigil::percentile(us, 50);
+    state.counters["p99_us"] = vigil::percentile(us, 99);
+}
+BENCHMARK(request)->ArgName("gap_us")->Arg(0)->Arg(200)->Arg(5000)->UseManualTime()->Iterations(500)->Unit(
+    benchmark::kMicrosecond);
 
 }  // namespace
 

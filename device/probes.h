@@ -28,8 +28,26 @@ struct ExchangeProbe {
     std::uint32_t* wrong = nullptr;  // device memory, one word: values that were not what their owner had published
 };
 
+// What looks at words cost that others may be writing, in host or device memory, again and again on one warp.
+enum class LookForm {
+    one_thread,  // asks for all words, one load after the other, before it waits for any
+    lanes,       // each lane asks for one
+};
+
+constexpr std::int32_t kMaxLookedAt = 16;
+
+struct LookProbe {
+    LookForm form = LookForm::one_thread;
+    std::int32_t n_words = 1;              // a power of two, at most kMaxLookedAt
+    std::int32_t stride = 1;               // words from one to the next
+    std::int32_t n_rounds = 1;             // each waits for the one before
+    const std::uint64_t* words = nullptr;  // all 0
+    std::uint64_t* elapsed_ns = nullptr;   // device memory, one word: all rounds
+};
+
 // Enqueue a kernel on `stream` (a cudaStream_t) and return a cudaError_t, 0 for success. Defined in builds with CUDA.
 int launch_exchange(const ExchangeProbe& probe, void* stream);
+int launch_looks(const LookProbe& probe, void* stream);
 // One block of one warp that does nothing.
 int launch_empty(void* stream);
 

@@ -1,4 +1,4 @@
-// The probes' kernels: an exchange over and over, and nothing at all.
+// The probes' kernels: an exchange over and over, looks at words over and over, and nothing at all.
 #include <cuda_runtime.h>
 
 #include "device/launch.h"
@@ -117,6 +117,47 @@ __global__ void __launch_bounds__(kThreadsPerBlock, 1) exchange_kernel(const Exc
     if (team.block() == 0 && team.thread() == 0) *p.elapsed_ns = CudaTeam::clock_ns() - begin;
 }
 
+template <LookForm F, int N>
+__global__ void look_kernel(const LookProbe p) {
+    const int lane = static_cast<int>(threadIdx.x);
+    const std::uint64_t begin = CudaTeam::clock_ns();
+    std::uint64_t sum = 0;
+    for (int round = 0; round < p.n_rounds; ++round) {
+        const std::uint64_t* from = p.words + sum;  // 0, which only the round before can tell
+        if (F == LookForm::lanes) {
+            if (lane < N) sum += ring::load_relaxed(&from[lane * p.stride]);
+        } else if (lane == 0) {
+            std::uint64_t words[N];
+#pragma unroll
+            for (int i = 0; i < N; ++i) words[i] = ring::load_relaxed(&from[i * p.stride]);
+#pragma unroll
+            for (int i = 0; i < N; ++i) sum += words[i];
+        }
+        __syncwarp();
+    }
+    if (lane == 0) *p.elapsed_ns = CudaTeam::clock_ns() - begin + sum;
+}
+
+using LookKernel = void (*)(LookProbe);
+
+template <LookForm F>
+LookKernel look_kernel_of(std::int32_t n_words) {
+    switch (n_words) {
+        case 1:
+            return look_kernel<F, 1>;
+        case 2:
+            return look_kernel<F, 2>;
+        case 4:
+            return look_kernel<F, 4>;
+        case 8:
+            return look_kernel<F, 8>;
+        case kMaxLookedAt:
+            return look_kernel<F, kMaxLookedAt>;
+        default:
+            return nullptr;
+    }
+}
+
 __global__ void empty_kernel() {}
 
 using ExchangeKernel = void (*)(ExchangeProbe, KernelArgs);
@@ -148,6 +189,14 @@ int launch_exchange(const ExchangeProbe& probe, void* stream) {
     if (error != cudaSuccess) return error;
     kernel_of(probe.form)<<<static_cast<unsigned>(probe.n_blocks), kThreadsPerBlock, 0, cuda_stream>>>(probe, args);
     return cudaGetLastError();
+}
+
+int launch_looks(const LookProbe& probe, void* stream) {
+    const LookKernel kernel = probe.form == LookForm::lanes ? look_kernel_of<LookForm::lanes>(probe.n_words)
+                                                            : look_kernel_of<LookForm::one_thread>(probe.n_words);
+    if (kernel == nullptr) return cudaErrorInvalidValue;
+    kernel<<<1, CudaTeam::kWarpSize, 0, static_cast<cudaStream_t>(stream)>>>(probe);
+    return static_cast<int>(cudaGetLastError());
 }
 
 int launch_empty(void* stream) {
