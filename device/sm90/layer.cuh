@@ -16,7 +16,7 @@ VIGIL_DEVICE void begin_token(const M& m, const TokenContext& t) {
     ring::store_relaxed(token, (*token / 2 + 1) * 2 + (t.wants_logits ? 1 : 0));
 }
 
-// The cursor behind a run, of which this warp's walk may be over.
+// Moves the cursor behind a run.
 template <class M>
 VIGIL_DEVICE void move_behind(M& m, const Run& r, const ChunkWalk& walk) {
     StreamCursor& cursor = m.team.stream;
@@ -28,54 +28,53 @@ VIGIL_DEVICE void move_behind(M& m, const Run& r, const ChunkWalk& walk) {
     if (r.joined != 0) cursor.next_run();
 }
 
-// done(row, product, second product of a pair, word) by one lane per row. `word` is what ahead(row) asked for before
-// the wait for the input.
+// done(to, product, second product of a pair, word) by one thread per row. `word` is what ahead(row) asked for before
+// the wait for the input. Whatever can be worked out before that wait is: what comes behind it, everyone waits for.
 template <class M, class Ahead, class Done>
 VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Projection& p, Ahead&& ahead, Done&& done) {
     StreamControl* c = control(m.team);
-    const int first_run = m.team.stream.run();
-    int index = first_run;
-    int ordinal = 0;  // chunks since the block's last barrier
+    RowSums sums;
     std::uint32_t word = 0;
+    int before = 0;  // chunks since the block's last barrier
+    bool gathers = true;
     VIGIL_UNROLL_BY(1)
     for (bool last = false; !last;) {
         InputLooks looks;
-        const bool gathers = m.team.stream.run() == first_run;
         if (gathers) looks.look(p, tiles::kScaleCols * m.team.warp(), m.team.lane());
-        {
-            const Run r = current_run(m);
-            if (r.n_chunks == 0) {  // no share: not even the input is waited for
-                m.team.stream.next_run();
-                break;
-            }
-            const InputView in(shared_address(m.area()), tiles::InputLayout(M::Team::kinds(r.kinds), p.cols),
-                               m.team.lane());
-            const ChunkWalk walk(c, m.team.stream, r, ordinal);
-            if (!p.pairs && row_of_run(m.team) < r.n_rows && (m.team.lane() & 3) == 0)
-                word = ahead(r.first_row + row_of_run(m.team));
-            if (gathers) gather_input(m, a, r, p, looks);
-            multiply_chunks_of<M::Team::kKinds>(c, walk, r, in);
-            move_behind(m, r, walk);
-            if (p.pairs && ordinal == 0 && r.joined == 0) {  // the second of a pair comes before the barrier
-                ordinal = r.n_chunks;
-                continue;
-            }
+        const Run r = current_run(m);
+        if (r.n_chunks == 0) {  // no share: not even the input is waited for
+            m.team.stream.next_run();
+            break;
         }
-        ordinal = 0;
-        // Looked up again rather than held over the products, which want the registers.
-        const Run r = load_run(c, index);
-        const Run second = p.pairs ? load_run(c, index + 1) : r;
-        const int row = row_of_run(m.team);
-        const bool exists = row < r.n_rows;
-        const float scale = norm_scale(m, p.norm_weight != nullptr ? p.cols : 0, a.config.norm_eps);
+        last = r.last_of_phase != 0;
+        const ChunkWalk walk(c, m.team.stream, r, before);
+        if (before == 0) {
+            sums = RowSums(r, walk.partials, m.team.thread());
+            if (!p.pairs && sums.row >= 0) word = ahead(sums.row);
+        } else {
+            sums.set_second(r, walk.partials, m.team.thread());
+        }
+        move_behind(m, r, walk);
+        const InputView in(shared_address(m.area()), tiles::InputLayout(M::Team::kinds(r.kinds), p.cols),
+                           m.team.lane());
+        if (gathers) gather_input(m, a, r, p, looks);
+        gathers = false;
+        multiply_chunks_of<M::Team::kKinds>(c, walk, r, in);
+        before = p.pairs && before == 0 && r.joined == 0 ? r.n_chunks : 0;
+        if (before != 0) continue;  // the second of a pair comes before the barrier
+
+        PhaseResult result;
+        float scale = 1.0f;
+        if (sums.warp_has_rows()) {
+            result = load_phase_result(c, p.awaited.phase);
+            if (result.inverse_cols != 0.0f) scale = norm_scale(m, result.inverse_cols, a.config.norm_eps);
+        }
         m.team.sync();
-        if (m.team.warp() * kRowsPerWarp < r.n_rows) {
-            const float product = sum_slots(m, r, exists) * scale;
-            const float other = p.pairs ? sum_slots(m, second, exists) * scale : 0.0f;
-            if (exists && (m.team.lane() & 3) == 0) done(r.first_row + row, product, other, word);
+        if (sums.warp_has_rows()) {
+            const float product = sums.first(m.team) * scale;
+            const float other = p.pairs ? sums.second(m.team) * scale : 0.0f;
+            if (sums.row >= 0) done(result.to + sums.row, product, other, word);
         }
-        last = second.last_of_phase != 0;
-        index = m.team.stream.run();
         m.team.stream.next_half();
     }
 }
@@ -90,7 +89,7 @@ VIGIL_DEVICE void project_phase(M& m, const KernelArgs& a, ring::Phase phase, co
     const bool vocab = phase == ring::Phase::kLogits;
     const std::uint32_t of_layer = layer_epoch(a, t, layer);
     const std::uint32_t before = residual_epoch(a, t, 2 * layer + (gate_up || down ? 1 : 0));
-    const PhaseShape shape = load_phase(c, phase);
+    const PhaseInput shape = load_phase_input(c, phase);
     const Shared norm = shared_address(c) + shape.norm_at + static_cast<Shared>(layer & 1) * shape.norm_stride;
     Projection p;
     p.awaited = {phase, vocab ? -1 : layer, qkv || gate_up || vocab ? before : of_layer};
@@ -112,12 +111,11 @@ VIGIL_DEVICE void project_phase(M& m, const KernelArgs& a, ring::Phase phase, co
                                                                           : row - n_q - n_kv])
                                  : 0u;
         },
-        [&](int row, float product, float other, std::uint32_t word) {
-            if (vocab) return store_logit(a, c->host_logits, row, product);
-            if (gate_up) return m.publish(a.act.hidden + row, silu(product) * other, of_layer);
-            if (qkv) return m.publish(a.act.qkv + row, product + ring::bits_float(word), of_layer);
+        [&](float* to, float product, float other, std::uint32_t word) {
+            if (vocab) return store_logit(a, c->host_logits, static_cast<int>(to - a.act.logits), product);
+            if (gate_up) return m.publish(to, silu(product) * other, of_layer);
+            if (qkv) return m.publish(to, product + ring::bits_float(word), of_layer);
             // Nobody else writes this row; a block that had no share of the input may have looked early.
-            float* const to = a.act.residual + row;
             m.publish(to, product + m.complete(word, to, {phase, layer, before}), before + 1);
         });
 }

@@ -57,6 +57,7 @@ struct RunWriter {
     VIGIL_DEVICE void end_phase() {
         if (n == phase_begin) to[n++] = {};
         to[n - 1].last_of_phase = 1;
+        if (n - 2 >= phase_begin && to[n - 2].joined != 0) to[n - 2].last_of_phase = 1;  // they are one
     }
 
     // A share of one matrix, or of the rows of several taken as one.
@@ -138,20 +139,23 @@ VIGIL_DEVICE void describe_phases(const M& m, const KernelArgs& a) {
     c->output_norm = a.weights.output_norm;
     c->no_norm = nullptr;
     const LayerWeights* layers = m.scratch()->layers;
-    const auto describe = [&](ring::Phase phase, const float* from, int cols, const float* const* norm, int stride) {
+    const auto describe = [&](ring::Phase phase, const float* from, int cols, const float* const* norm, int stride,
+                              float* to) {
         PhaseShape& shape = c->phases[static_cast<int>(phase) - static_cast<int>(ring::Phase::kQkv)];
-        shape.from = from;
-        shape.cols = cols;
-        shape.norm_at = static_cast<std::uint16_t>(shared_address(norm) - shared_address(c));
-        shape.norm_stride = static_cast<std::uint16_t>(stride);
+        shape.input.from = from;
+        shape.input.cols = cols;
+        shape.input.norm_at = static_cast<std::uint16_t>(shared_address(norm) - shared_address(c));
+        shape.input.norm_stride = static_cast<std::uint16_t>(stride);
+        shape.result.to = to;
+        shape.result.inverse_cols = norm != &c->no_norm ? 1.0f / static_cast<float>(cols) : 0.0f;
     };
     constexpr int kLayer = sizeof(LayerWeights);
     const int heads = head_rows(a.config);
-    describe(ring::Phase::kQkv, a.act.residual, a.config.dim, &layers->attn_norm, kLayer);
-    describe(ring::Phase::kOutputProj, a.act.heads, heads, &c->no_norm, 0);
-    describe(ring::Phase::kGateUp, a.act.residual, a.config.dim, &layers->ffn_norm, kLayer);
-    describe(ring::Phase::kDown, a.act.hidden, a.config.ffn_dim, &c->no_norm, 0);
-    describe(ring::Phase::kLogits, a.act.residual, a.config.dim, &c->output_norm, 0);
+    describe(ring::Phase::kQkv, a.act.residual, a.config.dim, &layers->attn_norm, kLayer, a.act.qkv);
+    describe(ring::Phase::kOutputProj, a.act.heads, heads, &c->no_norm, 0, a.act.residual);
+    describe(ring::Phase::kGateUp, a.act.residual, a.config.dim, &layers->ffn_norm, kLayer, a.act.hidden);
+    describe(ring::Phase::kDown, a.act.hidden, a.config.ffn_dim, &c->no_norm, 0, a.act.residual);
+    describe(ring::Phase::kLogits, a.act.residual, a.config.dim, &c->output_norm, 0, a.act.logits);
 }
 
 VIGIL_DEVICE void publish_runs(const Team& team, int first_logits, int n) {
@@ -328,28 +332,57 @@ VIGIL_DEVICE Run current_run(const M& m) {
     return load_run(control(m.team), m.team.stream.run());
 }
 
-// The thread's place among the rows of a run: four threads to a row.
-constexpr int kRowsPerWarp = 32 / 4;
-VIGIL_DEVICE int row_of_run(const Team& team) {
-    return team.thread() >> 2;
-}
+// What a thread has to do with the sums of a run, worked out while the run's input is on its way. Four threads add up a
+// row, each every fourth slot. It is kept in few registers, since the products want them.
+class RowSums {
+   public:
+    int row;  // that the thread hands on; -1 in three threads of four and behind the last row
 
-// Four lanes add up a row's slots in a fixed order; all four get the sum.
-template <class M>
-VIGIL_DEVICE float sum_slots(const M& m, const Run& r, bool exists) {
-    const int thread = m.team.thread();
-    const int tile = thread >> 6;
-    const int row = (thread >> 2) & (tiles::kRows - 1);
-    const int slot = (r.first_group + tile) * kSlots + (thread & 3);
-    const Shared from = control(m.team)->partials + static_cast<Shared>(m.team.stream.half() * kPartialBytes) +
-                        static_cast<Shared>((slot * kSlotFloats + row) * 4);
-    const int n_slots = exists ? r.chunks_per_tile - (thread & 3) : 0;
-    float sum = 0.0f;
-    VIGIL_UNROLL
-    for (int i = 0; i < kSlots; i += 4)
-        if (i < n_slots) sum += load_shared_float(from + static_cast<Shared>(i * kSlotFloats * 4));
-    return m.team.lane_sum(sum, 4);
-}
+    RowSums() = default;
+    // `partials`: the half that the run's sums go to.
+    VIGIL_DEVICE RowSums(const Run& r, Shared partials, int thread) {
+        row = (thread & 3) == 0 && thread >> 2 < r.n_rows ? r.first_row + (thread >> 2) : -1;
+        slots_ = ((thread >> 5) * (32 / 4) < r.n_rows ? kHasRows : 0) | slots(r, thread);
+        first_ = from(r.first_group, partials, thread);
+        // A second product whose tiles follow the first's has its groups behind them.
+        second_ = first_ + static_cast<Shared>(tiles::row_tiles(r.n_rows) * kGroupBytes);
+        slots_ |= slots(r, thread) << 8;
+    }
+    // For one that does not.
+    VIGIL_DEVICE void set_second(const Run& r, Shared partials, int thread) {
+        second_ = from(r.first_group, partials, thread);
+        slots_ = (slots_ & ~0xff00u) | slots(r, thread) << 8;
+    }
+
+    VIGIL_DEVICE bool warp_has_rows() const { return (slots_ & kHasRows) != 0; }
+    // All four threads get the sum; the order is fixed.
+    VIGIL_DEVICE float first(const Team& team) const { return add_up(team, first_, slots_ & 0xff); }
+    VIGIL_DEVICE float second(const Team& team) const { return add_up(team, second_, slots_ >> 8 & 0xff); }
+
+   private:
+    static constexpr std::uint32_t kHasRows = 1u << 16;
+    static constexpr int kGroupBytes = kSlots * kSlotFloats * 4;
+
+    // Of the row's slots, from the thread's first one on; at least none.
+    static VIGIL_DEVICE std::uint32_t slots(const Run& r, int thread) {
+        return static_cast<std::uint32_t>(max(r.chunks_per_tile - (thread & 3), 0)) & 0xff;
+    }
+    static VIGIL_DEVICE Shared from(int group, Shared partials, int thread) {
+        const int row_of_tile = (thread >> 2) & (tiles::kRows - 1);
+        return partials + static_cast<Shared>((group + (thread >> 6)) * kGroupBytes +
+                                              ((thread & 3) * kSlotFloats + row_of_tile) * 4);
+    }
+    static VIGIL_DEVICE float add_up(const Team& team, Shared from, std::uint32_t n_slots) {
+        float sum = 0.0f;
+        VIGIL_UNROLL
+        for (std::uint32_t s = 0; s < kSlots; s += 4)
+            if (s < n_slots) sum += load_shared_float(from + s * kSlotFloats * 4);
+        return team.lane_sum(sum, 4);
+    }
+
+    Shared first_, second_;
+    std::uint32_t slots_;
+};
 
 // The warps' sums of squares of the last input behind a norm. Two sets in turn: a warp may still read one while another
 // is at the next input.
@@ -362,8 +395,7 @@ VIGIL_DEVICE float* warp_squares(const M& m) {
 
 // What the products are to be multiplied by. The sums of all warps are read at once: they are few.
 template <class M>
-VIGIL_DEVICE float norm_scale(const M& m, int cols, float eps) {
-    if (cols == 0) return 1.0f;
+VIGIL_DEVICE float norm_scale(const M& m, float inverse_cols, float eps) {
     const auto* sums = reinterpret_cast<const float4*>(warp_squares(m));
     float total = 0.0f;
     VIGIL_UNROLL
@@ -371,7 +403,7 @@ VIGIL_DEVICE float norm_scale(const M& m, int cols, float eps) {
         const float4 four = sums[i];
         total += (four.x + four.y) + (four.z + four.w);
     }
-    return inverse_sqrt(m.team, total / static_cast<float>(cols) + eps);
+    return inverse_sqrt(m.team, fmaf(total, inverse_cols, eps));
 }
 
 // One phase's product: y = W · from, or W · (from · norm_weight) / rms(from).
@@ -452,7 +484,7 @@ VIGIL_DEVICE float prepare_input(M& m, std::uint32_t kinds, const Projection& p,
     return squares;
 }
 
-// The same, and the squares' sums for norm_scale. The block's threads must all call.
+// The input of a product, and the squares' sums for norm_scale. The block's threads must all call.
 template <class M>
 VIGIL_DEVICE void gather_input(M& m, const KernelArgs& a, const Run& r, const Projection& p, InputLooks& looks) {
     const float squares = prepare_input(m, M::Team::kinds(r.kinds), p, looks);

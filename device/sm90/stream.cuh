@@ -30,13 +30,9 @@ VIGIL_DEVICE StreamControl* control(const Team& team) {
 VIGIL_DEVICE Run* run_list(const Team& team, const GridPlan& plan) {
     return reinterpret_cast<Run*>(team.shared - sizeof(StreamControl) + StreamMemory(plan).runs);
 }
-VIGIL_DEVICE PhaseShape load_phase(const StreamControl* c, ring::Phase phase) {
-    static_assert(sizeof(PhaseShape) == 16, "read at once");
-    const uint4 words = load_shared16(shared_address(c->phases) +
-                                      16 * (static_cast<Shared>(phase) - static_cast<Shared>(ring::Phase::kQkv)));
-    PhaseShape shape;
-    memcpy(&shape, &words, sizeof shape);
-    return shape;
+VIGIL_DEVICE Shared phase_shape(const StreamControl* c, ring::Phase phase) {
+    return shared_address(c->phases) + static_cast<Shared>(sizeof(PhaseShape)) *
+                                           (static_cast<Shared>(phase) - static_cast<Shared>(ring::Phase::kQkv));
 }
 template <class T>
 VIGIL_DEVICE T* load_shared_pointer(Shared at) {
@@ -44,6 +40,19 @@ VIGIL_DEVICE T* load_shared_pointer(Shared at) {
     T* pointer;
     memcpy(&pointer, &words, sizeof pointer);
     return pointer;
+}
+// The first half of a phase's shape, for its beginning, and the second, for its end.
+VIGIL_DEVICE PhaseInput load_phase_input(const StreamControl* c, ring::Phase phase) {
+    const uint4 words = load_shared16(phase_shape(c, phase));
+    PhaseInput input;
+    memcpy(&input, &words, sizeof input);
+    return input;
+}
+VIGIL_DEVICE PhaseResult load_phase_result(const StreamControl* c, ring::Phase phase) {
+    const uint4 words = load_shared16(phase_shape(c, phase) + sizeof(PhaseInput));
+    PhaseResult result;
+    memcpy(&result, &words, sizeof result);
+    return result;
 }
 VIGIL_DEVICE Run load_run(const StreamControl* c, int index) {
     const Shared at = c->runs + static_cast<Shared>(index * static_cast<int>(sizeof(Run)));

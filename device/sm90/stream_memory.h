@@ -40,13 +40,23 @@ struct alignas(16) Run {
 };
 static_assert(sizeof(Run) == 32, "read as two words of 16 bytes");
 
-// What is the same of a phase's product in every layer and token.
-struct alignas(16) PhaseShape {
+// What is the same of a phase's product in every layer and token: its input …
+struct alignas(16) PhaseInput {
     const float* from;
     std::int32_t cols;
     // Where in shared memory the pointer to the norm's weight is, for even layers and so much further on for odd ones.
     std::uint16_t norm_at, norm_stride;
 };
+// … and what becomes of it.
+struct alignas(16) PhaseResult {
+    float* to;           // row 0
+    float inverse_cols;  // 1 / cols behind a norm, else 0
+};
+struct PhaseShape {
+    PhaseInput input;
+    PhaseResult result;
+};
+static_assert(sizeof(PhaseInput) == 16 && sizeof(PhaseResult) == 16, "each read at once");
 constexpr int kPhases = static_cast<int>(ring::Phase::kLogits) - static_cast<int>(ring::Phase::kQkv) + 1;
 
 // What a block knows of its stream. In shared memory before BlockScratch, where its place is known to the compiler.
