@@ -393,14 +393,12 @@ VIGIL_DEVICE Onward finish_token(M& m, const KernelArgs& a, const TokenContext& 
     DecodeState& s = *leader_state(m);
     Choice choice{0, 0.0f, 0.0f};
     const Alternative* alternatives = nullptr;
-    if (t.wants_logits) {
-        const bool scoring = (s.job.flags & ring::kJobScore) != 0;
-        if (!scoring) {
-            choice = choose_token(m, a, s.job.sampling, t.position);
-            if (s.job.n_alternatives > 0) alternatives = most_probable(m, a, s.job.n_alternatives, choice.log_sum_exp);
-        } else if (t.position + 1 < s.job.n_prompt) {
-            choice = score_token(m, a, ring::load_relaxed(&a.history[t.position + 1]));
-        }
+    const bool scores = (s.job.flags & ring::kJobScore) != 0;
+    if (t.wants_logits && !(scores && t.position + 1 >= s.job.n_prompt)) {
+        const int given = scores ? ring::load_relaxed(&a.history[t.position + 1]) : -1;
+        choice = choose_token(m, a, s.job.sampling, t.position, given);
+        if (!scores && s.job.n_alternatives > 0)
+            alternatives = most_probable(m, a, s.job.n_alternatives, choice.log_sum_exp);
     }
     std::uint32_t* onward = &m.scratch()->flag;
     if (m.team.thread() == 0) {

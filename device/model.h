@@ -155,7 +155,7 @@ struct KvCache {
 
 // Softmax statistics of kTileRows logits, made by the block that computed them.
 constexpr std::int32_t kTileRows = 32;
-struct LogitTile {
+struct alignas(16) LogitTile {
     float max_logit;   // of the model's own logits
     float sum_exp;     // sum of exp(logit - max_logit)
     float best_score;  // highest logit after penalties

@@ -81,7 +81,8 @@ VIGIL_DEVICE void run_phase(M& m, const KernelArgs& a, ring::Phase phase, int la
         case ring::Phase::kSample:
             if (m.team.block() != 0) return;
             load_state(m, a);
-            finish_token(m, a, t, request_host_words(a, *leader_state(m)), false, false);
+            finish_token(m, a, t, m.team.thread() == 0 ? request_host_words(a, *leader_state(m)) : HostWords{}, false,
+                         false);
             store_state(m, a);
             break;
         default:

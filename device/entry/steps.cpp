@@ -3,6 +3,7 @@
 
 #include "device/launch.h"
 #include "device/phases/common.cuh"
+#include "device/phases/sample.cuh"
 
 namespace vigil::device {
 namespace {
@@ -13,6 +14,7 @@ constexpr std::int32_t kPerLayer = 6;
 
 // Sampling keeps its candidates in the phases' area: room for the top-k of ordinary settings in whole tiles.
 constexpr std::int32_t kCandidateFloats = 2 * 64 * kTileRows;
+constexpr std::int32_t kNotesFloats = sizeof(SampleNotes) / sizeof(float);
 
 // Of the phases' area: queries, key and value in FP32, the latter two again in FP16, and what each warp found.
 std::int32_t attention_floats(const ModelConfig& c, std::int32_t n_warps) {
@@ -39,7 +41,7 @@ SharedNeed shared_need(const ModelConfig& c, std::int32_t n_warps) {
     const std::int32_t attention = attention_floats(c, n_warps);
     const std::int32_t heads = head_rows(c);
     const auto larger = [](std::int32_t a, std::int32_t b) { return a > b ? a : b; };
-    const std::int32_t minimum = larger(attention, input_floats(c.dim));
+    const std::int32_t minimum = larger(kNotesFloats, larger(attention, input_floats(c.dim)));
     std::int32_t wanted = larger(minimum, larger(input_floats(heads), input_floats(c.ffn_dim)));
     if (wanted < kCandidateFloats) wanted = kCandidateFloats;
     constexpr std::int32_t kHead = sizeof(BlockScratch);

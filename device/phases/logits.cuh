@@ -57,8 +57,9 @@ VIGIL_DEVICE LogitTile summarise_tile(M& m, const KernelArgs& a, Range rows) {
         }
     }
     t.max_logit = m.team.lane_max(t.max_logit);
+    const float from = t.max_logit > -INFINITY ? t.max_logit : 0.0f;  // the difference is a number
     for (int r = rows.begin + m.team.lane(); r < rows.end; r += M::Team::kWarpSize)
-        t.sum_exp += expf(m.team.load_published(&a.act.logits[r]) - t.max_logit);
+        t.sum_exp += expf(m.team.load_published(&a.act.logits[r]) - from);
     t.sum_exp = m.team.lane_sum(t.sum_exp);
     for (int mask = M::Team::kWarpSize / 2; mask > 0; mask /= 2) {
         const float score = m.team.lane_exchange(t.best_score, mask);

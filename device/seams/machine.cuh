@@ -109,7 +109,6 @@ struct alignas(128) BlockScratch {
     TokenContext context;
     Patience patience;
     float reduce[kMaxWarps];  // one per warp
-    std::uint64_t reduce_wide[kMaxWarps];
     // What every layer looks up, fetched while the block waits for something else. Layer i is in slot i & 1.
     LayerWeights layers[2];
     AttentionShape attention;
@@ -349,7 +348,7 @@ VIGIL_DEVICE float sum_of_warps(const M& m, const float* per_warp) {
     return m.team.lane_sum(total);
 }
 
-// Sum and maximum over the block in a fixed order; every thread gets the result. The block's threads must all call.
+// Sum over the block in a fixed order; every thread gets the result. The block's threads must all call.
 template <class M>
 VIGIL_DEVICE float block_sum(const M& m, float v) {
     v = m.team.lane_sum(v);
@@ -357,32 +356,6 @@ VIGIL_DEVICE float block_sum(const M& m, float v) {
     if (m.team.lane() == 0) per_warp[m.team.warp()] = v;
     m.team.sync();
     const float total = sum_of_warps(m, per_warp);
-    m.team.sync();
-    return total;
-}
-
-template <class M>
-VIGIL_DEVICE float block_max(const M& m, float v) {
-    v = m.team.lane_max(v);
-    float* per_warp = m.scratch()->reduce;
-    if (m.team.lane() == 0) per_warp[m.team.warp()] = v;
-    m.team.sync();
-    float top = per_warp[0];
-    for (int w = 1; w < m.team.n_warps(); ++w) top = per_warp[w] > top ? per_warp[w] : top;
-    m.team.sync();
-    return top;
-}
-
-// Integers: the order does not matter.
-template <class M>
-VIGIL_DEVICE std::uint64_t block_sum_wide(const M& m, std::uint64_t v) {
-    for (int mask = M::Team::kWarpSize / 2; mask > 0; mask /= 2)
-        v += m.team.lane_exchange(static_cast<unsigned long long>(v), mask);
-    std::uint64_t* per_warp = m.scratch()->reduce_wide;
-    if (m.team.lane() == 0) per_warp[m.team.warp()] = v;
-    m.team.sync();
-    std::uint64_t total = 0;
-    for (int w = 0; w < m.team.n_warps(); ++w) total += per_warp[w];
     m.team.sync();
     return total;
 }

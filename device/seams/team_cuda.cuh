@@ -94,6 +94,14 @@ struct CudaTeam {
         for (int offset = width / 2; offset > 0; offset /= 2) v = fmaxf(v, __shfl_xor_sync(~0u, v, offset));
         return v;
     }
+    VIGIL_DEVICE std::uint32_t lane_highest(std::uint32_t v) const {
+#if __CUDA_ARCH__ >= 800
+        return __reduce_max_sync(~0u, v);
+#else
+        for (int mask = kWarpSize / 2; mask > 0; mask /= 2) v = max(v, __shfl_xor_sync(~0u, v, mask));
+        return v;
+#endif
+    }
     // The value of the lane whose number differs in the bits of `mask`.
     template <class T>
     VIGIL_DEVICE T lane_exchange(T v, int mask) const {

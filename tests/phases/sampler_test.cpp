@@ -4,10 +4,13 @@
 #include <cstring>
 #include <doctest/doctest.h>
 #include <map>
+#include <numeric>
 #include <random>
 #include <set>
 
+#include "device/cpu/team.h"
 #include "device/launch.h"
+#include "device/leader.cuh"
 #include "tests/phases/test_model.h"
 #include "tests/reference/harness.h"
 #include "tests/reference/oracle.h"
@@ -211,6 +214,235 @@ void stretch_logits(const std::string& name, std::vector<std::byte>& data) {
     }
 }
 
+// A token whose logits and scores a test makes up. The vocabulary is the test's choice, the model beside the point.
+class GivenScores {
+   public:
+    explicit GivenScores(int vocab)
+        : model_([&] {
+              auto wanted = spec();
+              wanted.vocab_size = static_cast<std::uint32_t>(vocab);
+              return wanted;
+          }()),
+          harness_(model_.file(), reference::test_device(), {.max_seq_len = 64}) {
+        const std::vector<std::int32_t> prompt = {1, 2, 3};
+        harness_.submit(harness_.make_job(prompt, 2, 32), prompt);
+        harness_.run_step(0);
+        state_ = harness_.read_state();
+    }
+
+    int vocab() const { return harness_.config().vocab_size; }
+
+    // How many candidates fit into shared memory, and how many are compared each with each.
+    device::SampleRoom room() const {
+        struct Isa {};
+        using Team = device::CpuTeam<Isa>;
+        alignas(128) static char shared[sizeof(device::BlockScratch) + 65536];
+        const device::Machine<Team, device::LaunchExchange<Team>> machine{Team{shared, 0, 1}, {}};
+        return device::sample_room(machine, harness_.args());
+    }
+
+    // As the logits phase would leave them.
+    void set(const std::vector<float>& logits, const std::vector<float>& scores) {
+        logits_.assign(logits.begin(), logits.end());
+        scores_ = scores;
+        std::vector<device::LogitTile> tiles;
+        for (int begin = 0; begin < vocab(); begin += device::kTileRows) {
+            device::LogitTile t{-INFINITY, 0.0f, -INFINITY, begin};
+            const int end = std::min(begin + device::kTileRows, vocab());
+            for (int i = begin; i < end; ++i) {
+                t.max_logit = std::fmax(t.max_logit, logits[static_cast<std::size_t>(i)]);
+                const float score = scores[static_cast<std::size_t>(i)];
+                if (device::beats(score, i, t.best_score, t.best_token)) {
+                    t.best_score = score;
+                    t.best_token = i;
+                }
+            }
+            const float from = t.max_logit > -INFINITY ? t.max_logit : 0.0f;
+            for (int i = begin; i < end; ++i) t.sum_exp += std::exp(logits[static_cast<std::size_t>(i)] - from);
+            tiles.push_back(t);
+        }
+        const auto& act = harness_.args().act;
+        upload(act.logits, logits);
+        upload(act.scores, scores);
+        upload(act.tiles, tiles);
+    }
+    void set(const std::vector<float>& scores) { set(scores, scores); }
+
+    std::vector<ring::TokenEvent> sample(const ring::SamplingParams& params, int n_alternatives = 0) {
+        device::DecodeState state = state_;
+        state.job.sampling = params;
+        state.job.n_alternatives = static_cast<std::int16_t>(n_alternatives);
+        state.next_event = harness_.events_taken();
+        state.events_consumed = harness_.events_taken();
+        harness_.write_state(state);
+        harness_.run_step(device::n_steps(harness_.config()) - 1);
+        auto events = harness_.take_events();
+        REQUIRE(events.size() == static_cast<std::size_t>(n_alternatives) + 1);
+        REQUIRE(events.back().kind == ring::EventKind::kToken);
+        return events;
+    }
+
+    // Draws with seeds at which it matters whether exactly the right tokens are kept, and with a few others.
+    void check(ring::SamplingParams params) {
+        const auto kept = reference::kept_tokens(scores_, params);
+        // A threshold by mass is as sharp as sums in floating point are.
+        auto narrower = params;
+        auto wider = params;
+        narrower.top_p *= 1.0f - 2e-6f;
+        if (params.top_p < 1.0f) wider.top_p = std::min(params.top_p * (1.0f + 2e-6f), 1.0f);
+        const auto least = reference::kept_tokens(scores_, narrower);
+        const auto most = reference::kept_tokens(scores_, wider);
+        auto everything = params;
+        everything.top_k = 0;
+        everything.top_p = 1.0f;
+        everything.min_p = 0.0f;
+        auto next = reference::kept_tokens(scores_, everything);  // what might be kept by mistake
+        next.resize(std::min(next.size(), kept.size() + 3));
+        const std::set<std::int32_t> at_the_edge(next.end() - std::min<std::ptrdiff_t>(std::ssize(next), 6),
+                                                 next.end());
+
+        const std::uint64_t n_seeds = kept.size() < 3000 ? 400 : 4;
+        int n_draws = 0;
+        for (std::uint64_t seed = 0; seed < n_seeds && n_draws < 10; ++seed) {
+            params.seed = seed;
+            if (seed >= 3 && !at_the_edge.contains(winner(next, params).token)) continue;
+            ++n_draws;
+            CAPTURE(seed);
+            const ring::TokenEvent event = sample(params).back();
+            const std::int32_t token = event.token;
+            bool right = false;
+            for (const auto& tokens : {least, kept, most}) {
+                const Winner expected = winner(tokens, params);
+                const bool is_kept = std::find(tokens.begin(), tokens.end(), token) != tokens.end();
+                right = right || token == expected.token ||
+                        (is_kept && value(token, params) > expected.value - 1e-5f * std::abs(expected.value));
+            }
+            CAPTURE(token);
+            CAPTURE(kept.size());
+            CHECK(right);
+            const double logprob = reference::log_softmax(logits_, token);
+            if (std::isfinite(logprob)) CHECK(std::abs(static_cast<double>(event.logprob) - logprob) < 1e-4);
+        }
+    }
+
+    void check_alternatives(int n) {
+        std::vector<std::int32_t> order(logits_.size());
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+            return logits_[static_cast<std::size_t>(a)] > logits_[static_cast<std::size_t>(b)];
+        });
+        for (const float temperature : {0.0f, 1.0f}) {
+            CAPTURE(temperature);
+            auto params = plain(temperature);
+            params.top_k = 40;
+            const auto events = sample(params, n);
+            for (int rank = 0; rank < n; ++rank) {
+                const auto& event = events[static_cast<std::size_t>(rank)];
+                CAPTURE(rank);
+                CHECK(event.kind == ring::EventKind::kAlternative);
+                CHECK(event.token == order[static_cast<std::size_t>(rank)]);
+                CHECK(std::abs(static_cast<double>(event.logprob) - reference::log_softmax(logits_, event.token)) <
+                      1e-4);
+            }
+        }
+    }
+
+   private:
+    template <class T>
+    static void upload(T* to, const std::vector<T>& from) {
+        reference::test_device().upload(to, from.data(), from.size() * sizeof(T));
+        reference::test_device().flush_uploads();
+    }
+
+    struct Winner {
+        std::int32_t token;
+        float value;
+    };
+    float value(std::int32_t token, const ring::SamplingParams& params) const {
+        return scores_[static_cast<std::size_t>(token)] / params.temperature +
+               device::gumbel(params.seed, state_.position, token);
+    }
+    Winner winner(const std::vector<std::int32_t>& tokens, const ring::SamplingParams& params) const {
+        Winner best{-1, -INFINITY};
+        for (const std::int32_t token : tokens)
+            if (const float v = value(token, params); best.token < 0 || v > best.value) best = {token, v};
+        return best;
+    }
+
+    TestModel model_;
+    Harness harness_;
+    device::DecodeState state_;
+    std::vector<double> logits_;
+    std::vector<float> scores_;
+};
+
+std::vector<float> normal_scores(int n, float spread, unsigned seed = 1) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal(0.0f, spread);
+    std::vector<float> scores(static_cast<std::size_t>(n));
+    for (float& score : scores) score = normal(random);
+    return scores;
+}
+
+struct NamedScores {
+    const char* name;
+    std::vector<float> scores;
+};
+
+std::vector<NamedScores> score_sets(int n) {
+    std::vector<NamedScores> sets = {{"spread like a model's", normal_scores(n, 3.0f)},
+                                     {"nearly flat", normal_scores(n, 1e-3f)}};
+    auto scores = normal_scores(n, 2.0f);
+    scores[static_cast<std::size_t>(n) - 1] = 40.0f;
+    sets.push_back({"one far above", scores});
+    scores = normal_scores(n, 3.0f);
+    for (int i = 0; i < n; ++i)
+        if (i < 200) scores[static_cast<std::size_t>(i)] += 15.0f;
+    sets.push_back({"the best in few tiles", scores});
+    for (float& score : scores) score = std::round(score) - 30.0f;
+    sets.push_back({"many equal ones, all below 0", scores});
+    return sets;
+}
+
+// With a temperature at which all that is kept is drawn now and then.
+std::vector<NamedParams> truncations(int vocab) {
+    std::vector<NamedParams> sets;
+    const auto add = [&](const char* name, int top_k, float top_p, float min_p) {
+        auto params = plain(50.0f);
+        params.top_k = top_k;
+        params.top_p = top_p;
+        params.min_p = min_p;
+        sets.push_back({name, params});
+    };
+    add("the defaults", 40, 0.95f, 0.05f);
+    add("top-k 2", 2, 1.0f, 0.0f);
+    add("top-k 250", 250, 1.0f, 0.0f);
+    add("more than half the threads", 300, 0.9f, 0.0f);
+    add("more than the threads", 600, 1.0f, 0.01f);
+    add("more than the tiles", vocab / device::kTileRows + 10, 0.8f, 0.0f);
+    add("all but one", vocab - 1, 1.0f, 0.0f);
+    add("top-p 0.9", 0, 0.9f, 0.0f);
+    add("top-p 0.5", 0, 0.5f, 0.0f);
+    add("top-p 0.9999", 0, 0.9999f, 0.0f);
+    add("top-p 0", 0, 0.0f, 0.0f);
+    add("min-p 0.05", 0, 1.0f, 0.05f);
+    add("min-p 1", 0, 1.0f, 1.0f);
+    add("top-p 0.95, min-p 0.1", 0, 0.95f, 0.1f);
+    return sets;
+}
+
+void check_truncations(int vocab) {
+    GivenScores given(vocab);
+    for (const auto& [scores_name, scores] : score_sets(vocab)) {
+        CAPTURE(scores_name);
+        given.set(scores);
+        for (const auto& [name, params] : truncations(vocab)) {
+            CAPTURE(name);
+            given.check(params);
+        }
+    }
+}
+
 }  // namespace
 
 TEST_CASE("[full] draws follow the exact distribution, over seeds and over positions") {
@@ -319,5 +551,120 @@ TEST_CASE("[full] logits of hundreds give finite log-probabilities and still the
         CHECK(result.tail > 1e-4);
         CHECK(result.impossible == 0);
         CHECK(result.logprob_error < 1e-3);
+    }
+}
+
+TEST_CASE("[given] truncation keeps exactly the right tokens") {
+    check_truncations(2500);
+}
+
+TEST_CASE("[given] truncation of a vocabulary smaller than a tile, and of one that is no more than a tile") {
+    for (const int vocab : {31, 32, 33}) {
+        CAPTURE(vocab);
+        check_truncations(vocab);
+    }
+}
+
+TEST_CASE("[full] truncation keeps exactly the right tokens of a large vocabulary") {
+    check_truncations(128'256);
+}
+
+TEST_CASE("[full] truncation keeps exactly the right tokens of a vocabulary with more tiles than threads keep") {
+    check_truncations(151'937);
+}
+
+TEST_CASE("[given] as many candidates as there is room for, one less and one more") {
+    GivenScores given(8000);
+    const auto room = given.room();
+    REQUIRE(room.few > 0);
+    REQUIRE(room.capacity > room.few);
+    REQUIRE(room.capacity + 1 < given.vocab());
+    for (const int n : {room.few, room.few + 1, room.capacity - 1, room.capacity, room.capacity + 1}) {
+        CAPTURE(n);
+        // Spread over the vocabulary, and the same again at its end.
+        for (const int stride : {given.vocab() / n, 1}) {
+            CAPTURE(stride);
+            auto equal = normal_scores(given.vocab(), 0.1f);
+            auto ranked = equal;
+            for (int i = 0; i < n; ++i) {
+                const auto at = static_cast<std::size_t>(given.vocab() - 1 - i * stride);
+                equal[at] = 5.0f;
+                ranked[at] = 5.0f + 0.001f * static_cast<float>(i);
+            }
+            for (const auto& scores : {equal, ranked}) {
+                given.set(scores);
+                auto params = plain(50.0f);
+                params.top_k = 3;  // where all are equal all are kept
+                given.check(params);
+                params.top_k = n;
+                given.check(params);
+                params.top_p = 0.5f;
+                given.check(params);
+                given.check_alternatives(ring::kMaxAlternatives);
+            }
+        }
+    }
+}
+
+TEST_CASE("[given] scores that are infinite or not a number") {
+    GivenScores given(2500);
+    auto scores = normal_scores(given.vocab(), 3.0f);
+    std::mt19937 random(2);
+    for (float& score : scores) score = random() % 4 == 0 ? -INFINITY : score;
+    std::fill_n(scores.begin() + 320, 64, -INFINITY);  // whole tiles
+    given.set(scores);
+    for (const auto& [name, params] : truncations(given.vocab())) {
+        CAPTURE(name);
+        if (params.top_k < 1500) given.check(params);
+    }
+    for (std::size_t i = 0; i < scores.size(); ++i)
+        if (i % 5 == 0 || (i >= 640 && i < 704)) scores[i] = i % 2 == 0 ? NAN : -NAN;
+    given.set(scores);
+    for (const auto& [name, params] : truncations(given.vocab())) {
+        CAPTURE(name);
+        // The mass of all is none either.
+        if (params.top_k < 1000 && (params.top_k > 0 || params.top_p == 1.0f)) given.check(params);
+    }
+
+    std::fill(scores.begin(), scores.end(), -INFINITY);
+    scores[77] = 1.0f;
+    given.set(scores);
+    for (const auto& [name, params] : truncations(given.vocab())) {
+        CAPTURE(name);
+        CHECK(given.sample(params).back().token == 77);
+    }
+    std::fill(scores.begin(), scores.end(), NAN);
+    given.set(scores);
+    for (const auto& [name, params] : truncations(given.vocab())) {
+        CAPTURE(name);
+        const std::int32_t token = given.sample(params).back().token;
+        CHECK(token >= 0);
+        CHECK(token < given.vocab());
+    }
+}
+
+TEST_CASE("[given] penalised scores are truncated by their own mass") {
+    GivenScores given(2500);
+    const auto logits = normal_scores(given.vocab(), 3.0f);
+    auto scores = logits;
+    std::mt19937 random(3);
+    for (std::size_t i = 0; i < scores.size(); ++i)
+        if (logits[i] > 5.0f || random() % 8 == 0) scores[i] -= 4.0f;
+    given.set(logits, scores);
+    for (auto [name, params] : truncations(given.vocab())) {
+        CAPTURE(name);
+        params.repeat_penalty = 1.1f;
+        params.penalty_last_n = 64;
+        given.check(params);
+    }
+    given.check_alternatives(5);
+}
+
+TEST_CASE("[given] alternatives come in order for any number of them") {
+    GivenScores given(2500);
+    for (const auto& [name, scores] : score_sets(given.vocab())) {
+        CAPTURE(name);
+        given.set(scores);
+        for (const int n : {1, 2, ring::kMaxAlternatives}) given.check_alternatives(n);
     }
 }

@@ -57,4 +57,39 @@ std::vector<double> next_token_distribution(std::span<const double> logits, cons
     return probabilities;
 }
 
+std::vector<std::int32_t> kept_tokens(std::span<const float> scores, const ring::SamplingParams& params) {
+    std::vector<std::int32_t> kept;
+    for (std::size_t i = 0; i < scores.size(); ++i)
+        if (!std::isnan(scores[i])) kept.push_back(static_cast<std::int32_t>(i));
+    const auto score = [&](std::size_t rank) {
+        return static_cast<double>(scores[static_cast<std::size_t>(kept[rank])]);
+    };
+    std::stable_sort(kept.begin(), kept.end(), [&](std::int32_t a, std::int32_t b) {
+        return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
+    });
+    const auto cut = [&](std::size_t n) {  // keeps n and those that are equal to the last of them
+        while (n > 0 && n < kept.size() && score(n) >= score(n - 1)) ++n;
+        kept.resize(std::min(n, kept.size()));
+    };
+    if (kept.empty()) return kept;
+    const double top = score(0);
+    const auto mass = [&](std::size_t rank) { return score(rank) >= top ? 1.0 : std::exp(score(rank) - top); };
+    if (params.top_k > 0) cut(static_cast<std::size_t>(params.top_k));
+    if (params.top_p < 1.0f) {
+        double total = 0.0;
+        for (std::size_t rank = 0; rank < kept.size(); ++rank) total += mass(rank);
+        double reached = 0.0;
+        std::size_t n = 0;
+        while (n < kept.size() && (n == 0 || reached < static_cast<double>(params.top_p) * total)) reached += mass(n++);
+        cut(n);
+    }
+    if (params.min_p > 0.0f) {
+        const double least = top + std::log(static_cast<double>(params.min_p));
+        std::size_t n = 1;
+        while (n < kept.size() && score(n) >= least) ++n;
+        cut(n);
+    }
+    return kept;
+}
+
 }  // namespace vigil::reference

@@ -19,4 +19,8 @@ std::vector<double> penalised(std::span<const double> logits, const ring::Sampli
 std::vector<double> next_token_distribution(std::span<const double> logits, const ring::SamplingParams& params,
                                             std::span<const std::int32_t> history);
 
+// The tokens that truncation keeps of the penalised scores, highest score first. Other than above, all that are equal
+// to the last one kept are kept, too, as the device does it. Scores that are not numbers are never kept.
+std::vector<std::int32_t> kept_tokens(std::span<const float> scores, const ring::SamplingParams& params);
+
 }  // namespace vigil::reference

@@ -94,3 +94,19 @@ TEST_CASE("penalties scale by sign and count occurrences in the window") {
     params.penalty_last_n = -1;
     CHECK(penalised(logits, params, history)[3] == doctest::Approx(0.25 - 0.75));
 }
+
+TEST_CASE("kept tokens include all that equal the last one") {
+    const std::vector<float> scores = {1.0f, 3.0f, 2.0f, NAN, 2.0f, -INFINITY};
+    auto params = plain();
+    using Tokens = std::vector<std::int32_t>;
+    CHECK(kept_tokens(scores, params) == Tokens{1, 2, 4, 0, 5});
+    params.top_k = 2;
+    CHECK(kept_tokens(scores, params) == Tokens{1, 2, 4});
+    params.top_p = 0.5f;  // e^3 of e^3 + 2 e^2
+    CHECK(kept_tokens(scores, params) == Tokens{1});
+    params.top_p = 0.7f;
+    CHECK(kept_tokens(scores, params) == Tokens{1, 2, 4});
+    params = plain();
+    params.min_p = 0.3f;  // e^-1.2
+    CHECK(kept_tokens(scores, params) == Tokens{1, 2, 4});
+}

@@ -41,6 +41,7 @@ struct CudaTeam {
         for (int offset = width / 2; offset > 0; offset /= 2) v = fmaxf(v, __shfl_xor_sync(~0u, v, offset));
         return v;
     }
+    std::uint32_t lane_highest(std::uint32_t v) const { return __reduce_max_sync(~0u, v); }
     template <class T>
     T lane_exchange(T v, int mask) const {
         return __shfl_xor_sync(~0u, v, mask);
