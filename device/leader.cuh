@@ -381,6 +381,19 @@ VIGIL_DEVICE void tell(const KernelArgs& a, DecodeState& s, const Outcome& outco
 // Whether the grid goes on by itself after a token, or the leader must look for a job first, or leaves.
 enum class Onward : std::uint32_t { kPublished, kUndecided, kLeaves };
 
+// To be asked before the leader announces a token at `position`, which is fed in pass `pass`; block 0, all threads. If
+// its attention is cut into other parts than the last token's, words of parts that were not in use then carry some
+// epoch, which might be the next one: they get the epoch before that.
+template <class M>
+VIGIL_DEVICE void renew_parts(const M& m, const KernelArgs& a, int position, std::uint32_t pass) {
+    if (m.scratch()->attention.n_splits == kv_split(a.plan, position + 1).count) return;
+    const std::uint32_t before = pass * static_cast<std::uint32_t>(a.config.n_layers);
+    const int n = a.config.n_heads * (a.config.head_dim + 2) * a.plan.max_kv_splits;
+    VIGIL_UNROLL_BY(1)
+    for (int i = m.team.thread_anew(); i < n; i += m.team.n_threads()) m.publish(a.act.partials + i, 0.0f, before);
+    m.team.sync();
+}
+
 // The end of a token: chooses or scores, moves on, tells the blocks and then the host. Block 0. With `early` the blocks
 // hear of the next token before the host hears of this one.
 //   reads      tiles, scores, logits
@@ -400,6 +413,7 @@ VIGIL_DEVICE Onward finish_token(M& m, const KernelArgs& a, const TokenContext& 
         if (!scores && s.job.n_alternatives > 0)
             alternatives = most_probable(m, a, s.job.n_alternatives, choice.log_sum_exp);
     }
+    if (early) renew_parts(m, a, t.position + 1, t.pass + 1);
     std::uint32_t* onward = &m.scratch()->flag;
     if (m.team.thread() == 0) {
         const Outcome outcome = advance<Team>(a, s, t, choice, host, may_wait);

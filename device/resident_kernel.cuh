@@ -21,6 +21,7 @@ VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
         m.scratch()->timeline = {};
         m.scratch()->patience = m.exchange.patience(m.team, a);
         m.scratch()->arrivals_wanted = 0;
+        m.scratch()->attention.n_splits = 0;  // no token yet
         // Before arriving: the leader publishes no other until all have.
         m.scratch()->directives = static_cast<std::uint32_t>(ring::load_relaxed(&a.sync->directive[0]));
     }
@@ -42,6 +43,7 @@ VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
             }
             m.team.sync();
             direct(m, a, Waiting::kUntilIdle);
+            renew_parts(m, a, state.position, state.passes);
             if (is_leader) {
                 publish_directive(m, a);
                 say_begun(m, a);
@@ -69,7 +71,10 @@ VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
         const Onward onward = finish_token(m, a, t, host, true, true);
         m.trace_phase(a, t, ring::Phase::kSample, -1);
         if (onward == Onward::kPublished) continue;
-        if (onward == Onward::kUndecided) direct(m, a, Waiting::kUntilIdle);
+        if (onward == Onward::kUndecided) {
+            direct(m, a, Waiting::kUntilIdle);
+            renew_parts(m, a, state.position, state.passes);
+        }
         if (is_leader) {
             publish_directive(m, a);
             say_begun(m, a);

@@ -19,19 +19,6 @@
 
 namespace vigil::device {
 
-// How a KV length is cut. A function of the length and the plan only, so that the order of addition is fixed.
-struct KvSplit {
-    int count;
-    int length;
-};
-VIGIL_DEVICE KvSplit kv_split(const GridPlan& plan, int n_positions) {
-    constexpr int kMinLength = 32;  // what a block's groups of lanes take in one round; shorter parts save nothing
-    int count = (n_positions + kMinLength - 1) / kMinLength;
-    if (count > plan.max_kv_splits) count = plan.max_kv_splits;
-    const int length = (n_positions + count - 1) / count;
-    return {(n_positions + length - 1) / length, length};
-}
-
 // Running softmax over positions for a few query heads: maximum, sum, and the weighted values of the lane's columns.
 template <int Heads, int Columns>
 struct SoftmaxState {

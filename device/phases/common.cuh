@@ -94,6 +94,19 @@ VIGIL_DEVICE std::uint32_t residual_epoch(const KernelArgs& a, const TokenContex
     return t.pass * static_cast<std::uint32_t>(2 * a.config.n_layers + 1) + static_cast<std::uint32_t>(nth) + 1;
 }
 
+// How a KV length is cut. A function of the length and the plan only, so that the order of addition is fixed.
+struct KvSplit {
+    int count;
+    int length;
+};
+VIGIL_DEVICE KvSplit kv_split(const GridPlan& plan, int n_positions) {
+    constexpr int kMinLength = 32;  // what a block's groups of lanes take in one round; shorter parts save nothing
+    int count = (n_positions + kMinLength - 1) / kMinLength;
+    if (count > plan.max_kv_splits) count = plan.max_kv_splits;
+    const int length = (n_positions + count - 1) / count;
+    return {(n_positions + length - 1) / length, length};
+}
+
 // use(i, words i … i + 3) for i = 0, 4 … n - 4, each by one thread; the words are those at source(i). Several looks are
 // under way at once: one latency instead of one per four words.
 template <int kLooks, class M, class Source, class Use>

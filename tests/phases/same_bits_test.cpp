@@ -122,6 +122,24 @@ TEST_CASE("jobs one after another on the same memory repeat themselves, whatever
     CHECK((generate(harness, Dispatch::launch, kWholePrompt) == first));
 }
 
+// While a prompt grows, attention takes parts into use whose words an earlier job has left, with an epoch that comes
+// round again after some passes. Whether it does depends on the number of layers.
+TEST_CASE("what an earlier job left of attention's parts is not taken for new") {
+    for (const std::uint32_t layers : {1u, 2u, 3u}) {
+        auto few_layers = spec();
+        few_layers.n_layers = layers;
+        const TestModel model(few_layers);
+        Harness harness(model.file(), reference::test_device(), {.n_blocks = 3});
+        const Outcome first = generate(harness, Dispatch::launch, kWholePrompt);
+        for (const int n_new : {1, 2, 3, 4}) {
+            CAPTURE(layers);
+            CAPTURE(n_new);
+            generate(harness, Dispatch::persistent, {.n_cached = 0, .n_new = n_new});
+            CHECK((generate(harness, Dispatch::persistent, kWholePrompt) == first));
+        }
+    }
+}
+
 // For compute-sanitizer's racecheck, which is too slow for a whole prompt: a KV length that is cut into parts, few
 // tokens.
 TEST_CASE("[short] launch and persistent dispatch give the same bits after a prompt that is cached but for its end") {
