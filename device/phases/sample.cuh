@@ -18,6 +18,8 @@
 // need be.
 #pragma once
 
+#include <type_traits>
+
 #include "device/phases/common.cuh"
 #include "device/phases/logits.cuh"
 #include "device/phases/philox.cuh"
@@ -287,7 +289,9 @@ VIGIL_DEVICE VocabSummary summarise_vocab(M& m, const KernelArgs& a, SlotTurn& t
     const int step = m.team.n_threads();
     if (m.team.thread_anew() == 0) sample_notes(m)->n_tiles = 0;
     float top = -INFINITY;
-    float sum = 0.0f;
+    // One thread that adds up all tiles needs the precision that many threads' few tiles and a tree of sums have
+    // anyway.
+    std::conditional_t<M::Team::kWarpSize == 1, double, float> sum = 0.0f;
     std::uint64_t best = 0;
     kept = {};
     VIGIL_UNROLL_BY(1)
@@ -307,7 +311,11 @@ VIGIL_DEVICE VocabSummary summarise_vocab(M& m, const KernelArgs& a, SlotTurn& t
         VIGIL_UNROLL
         for (int u = 0; u < kLooks; ++u) {
             const bool counts = first + u * step < n_tiles;
-            sum = fused(m.team, shrink(tiles[u].max_logit, top), counts ? tiles[u].sum_exp : 0.0f, sum);
+            const float weight = shrink(tiles[u].max_logit, top);
+            if constexpr (M::Team::kWarpSize == 1)
+                sum += static_cast<double>(weight) * (counts ? tiles[u].sum_exp : 0.0f);
+            else
+                sum = fused(m.team, weight, counts ? tiles[u].sum_exp : 0.0f, sum);
             const std::uint64_t ranking = ranking_key(tiles[u].best_score, tiles[u].best_token);
             if (ranking > best) best = ranking;
             if (first == m.team.thread_anew()) kept.keys[u] = counts ? key_of_ranking(ranking) : 0;
@@ -317,9 +325,9 @@ VIGIL_DEVICE VocabSummary summarise_vocab(M& m, const KernelArgs& a, SlotTurn& t
 
     SampleSlot* slots = turn.next(m);
     const float of_warp = max_in_warp(m, top);
-    sum = m.team.lane_sum(sum * shrink(top, of_warp));
+    const float sum_of_warp = m.team.lane_sum(static_cast<float>(sum * shrink(top, of_warp)));
     best = highest_in_warp(m, best);
-    if (lane_anew(m) == 0) slots[warp_anew(m)] = {best, of_warp, sum};
+    if (lane_anew(m) == 0) slots[warp_anew(m)] = {best, of_warp, sum_of_warp};
     m.team.sync();
     const SampleSlot other = slot_of_lane(m, slots);
     VocabSummary s;
