@@ -112,8 +112,7 @@ struct Subject {
     explicit Subject(Device& device) : file(make_model()), model(file, device, 64), rig(device, model, {}) {}
 
     static std::filesystem::path write_model() {
-        const auto path =
-            std::filesystem::temp_directory_path() / ("vigil-submission-" + std::to_string(getpid()) + ".gguf");
+        auto path = std::filesystem::temp_directory_path() / ("vigil-submission-" + std::to_string(getpid()) + ".gguf");
         vigil::synth::write_model(vigil::synth::preset("tiny"), path);
         return path;
     }
