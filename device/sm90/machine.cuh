@@ -342,11 +342,10 @@ class RowSums {
     // `partials`: the half that the run's sums go to.
     VIGIL_DEVICE RowSums(const Run& r, Shared partials, int thread) {
         row = (thread & 3) == 0 && thread >> 2 < r.n_rows ? r.first_row + (thread >> 2) : -1;
-        slots_ = ((thread >> 5) * (32 / 4) < r.n_rows ? kHasRows : 0) | slots(r, thread);
         first_ = from(r.first_group, partials, thread);
         // A second product whose tiles follow the first's has its groups behind them.
         second_ = first_ + static_cast<Shared>(tiles::row_tiles(r.n_rows) * kGroupBytes);
-        slots_ |= slots(r, thread) << 8;
+        slots_ = slots(r, thread) | slots(r, thread) << 8 | ((thread >> 5) * (32 / 4) < r.n_rows ? kHasRows : 0);
     }
     // For one that does not.
     VIGIL_DEVICE void set_second(const Run& r, Shared partials, int thread) {
@@ -363,9 +362,9 @@ class RowSums {
     static constexpr std::uint32_t kHasRows = 1u << 16;
     static constexpr int kGroupBytes = kSlots * kSlotFloats * 4;
 
-    // Of the row's slots, from the thread's first one on; at least none.
+    // Of the row's slots, from the thread's first one on: one for each of the tile's chunks, but no more than warps.
     static VIGIL_DEVICE std::uint32_t slots(const Run& r, int thread) {
-        return static_cast<std::uint32_t>(max(r.chunks_per_tile - (thread & 3), 0)) & 0xff;
+        return static_cast<std::uint32_t>(max(min(r.chunks_per_tile, kSlots) - (thread & 3), 0));
     }
     static VIGIL_DEVICE Shared from(int group, Shared partials, int thread) {
         const int row_of_tile = (thread >> 2) & (tiles::kRows - 1);

@@ -72,6 +72,16 @@ TEST_CASE("the stream's phases agree with the oracle where a block has many tile
     report("many tiles, or none", worst);
 }
 
+TEST_CASE("the stream's phases agree with the oracle where a row is 256 chunks") {
+    auto spec = small_spec();
+    spec.type = "F32";
+    spec.ffn_dim = 16384;
+    spec.n_layers = 1;
+    Deviations worst;
+    worst.merge(check(spec, 5));
+    report("256 chunks", worst);
+}
+
 TEST_CASE("the stream's attention agrees with the oracle for every shape of heads, however long the context") {
     struct Heads {
         std::uint32_t n, n_kv, dim;
