@@ -526,19 +526,29 @@ VIGIL_DEVICE Quad quad_or_none(const M&, const float* values, int i, int count) 
     return quad;
 }
 
-// use(token, values of it and the next three) for the thread's share of a vocabulary; behind its end no numbers.
+// Quads of a vocabulary that are on their way to a thread at once.
+constexpr int kQuadLooks = 4;
+
+// use(token, step, quads) for the thread's share of a vocabulary: the values from token, token + step, … on; behind its
+// end no numbers.
 template <class M, class Use>
-VIGIL_DEVICE void each_quad(const M& m, const float* values, int count, Use&& use) {
-    constexpr int kLooks = 4;
+VIGIL_DEVICE void each_quads(const M& m, const float* values, int count, Use&& use) {
     const int step = 4 * m.team.n_threads();
     VIGIL_UNROLL_BY(1)
-    for (int first = 4 * m.team.thread_anew(); first < count; first += kLooks * step) {
-        Quad quads[kLooks];
+    for (int first = 4 * m.team.thread_anew(); first < count; first += kQuadLooks * step) {
+        Quad quads[kQuadLooks];
         VIGIL_UNROLL
-        for (int u = 0; u < kLooks; ++u) quads[u] = quad_or_none(m, values, first + u * step, count);
-        // Rolled up, since what is done with them may be long.
+        for (int u = 0; u < kQuadLooks; ++u) quads[u] = quad_or_none(m, values, first + u * step, count);
+        use(first, step, quads);
+    }
+}
+
+// use(token, values of it and the next three), one copy of it, since it may be long.
+template <class M, class Use>
+VIGIL_DEVICE void each_quad(const M& m, const float* values, int count, Use&& use) {
+    each_quads(m, values, count, [&](int first, int step, const Quad(&quads)[kQuadLooks]) {
         VIGIL_UNROLL_BY(1)
-        for (int u = 0; u < kLooks; ++u) {
+        for (int u = 0; u < kQuadLooks; ++u) {
             Quad quad;  // number u, chosen without indexing, which would put all into local memory
             VIGIL_UNROLL
             for (int j = 0; j < 4; ++j)
@@ -546,7 +556,7 @@ VIGIL_DEVICE void each_quad(const M& m, const float* values, int count, Use&& us
                     philox_word(Philox{{quads[0].word[j], quads[1].word[j], quads[2].word[j], quads[3].word[j]}}, u);
             if (first + u * step < count) use(first + u * step, quad);
         }
-    }
+    });
 }
 
 // use(ranking) for the thread's share of the candidates.
@@ -563,36 +573,27 @@ VIGIL_DEVICE void each_candidate(const M& m, const Candidates& c, Use&& use) {
     for (int i = m.team.thread_anew(); i < c.count; i += m.team.n_threads()) use(c.rankings[i]);
 }
 
-// How many candidates have a key of at least `key` (above 0), or the mass of those. Takes one turn.
+// How many candidates have a key of at least `key` (above 0), or the mass of those.
 template <class M>
-VIGIL_DEVICE std::uint64_t reach(M m, SlotTurn turn, Candidates c, std::uint32_t key, bool by_mass, float best) {
+VIGIL_DEVICE std::uint64_t reach(const M& m, SlotTurn& turn, const Candidates& c, std::uint32_t key, bool by_mass,
+                                 float best) {
     std::uint64_t sum = 0;
     if (c.rankings == nullptr) {
+        // By scores, not by keys: a bisection comes here often.
         const float bound = key > order_key(-INFINITY) ? score_of_key(key) : -INFINITY;
-        constexpr int kLooks = 4;
-        const int step = 4 * m.team.n_threads();
-        VIGIL_UNROLL_BY(1)
-        for (int first = 4 * m.team.thread_anew(); first < c.count; first += kLooks * step) {
-            float scores[kLooks][4];
+        each_quads(m, c.values, c.count, [&](int, int, const Quad(&quads)[kQuadLooks]) {
             VIGIL_UNROLL
-            for (int u = 0; u < kLooks; ++u) {
-                const Quad quad = quad_or_none(m, c.values, first + u * step, c.count);
-                VIGIL_UNROLL
-                for (int j = 0; j < 4; ++j) scores[u][j] = ring::bits_float(quad.word[j]);
+            for (int i = 0; i < 4 * kQuadLooks; ++i) {
+                const float score = ring::bits_float(quads[i / 4].word[i % 4]);
+                if (score >= bound) sum += by_mass ? fixed_mass(score, best) : 1;
             }
-            VIGIL_UNROLL
-            for (int u = 0; u < kLooks; ++u) {
-                VIGIL_UNROLL
-                for (int j = 0; j < 4; ++j)
-                    if (scores[u][j] >= bound) sum += by_mass ? fixed_mass(scores[u][j], best) : 1;
-            }
-        }
-        return block_total(m, turn, sum);
+        });
+    } else {
+        each_candidate(m, c, [&](std::uint64_t ranking) {
+            if (key_of_ranking(ranking) < key) return;
+            sum += by_mass ? fixed_mass(score_of_key(key_of_ranking(ranking)), best) : 1;
+        });
     }
-    each_candidate(m, c, [&](std::uint64_t ranking) {
-        if (key_of_ranking(ranking) < key) return;
-        sum += by_mass ? fixed_mass(score_of_key(key_of_ranking(ranking)), best) : 1;
-    });
     return block_total(m, turn, sum);
 }
 
@@ -612,7 +613,6 @@ VIGIL_DEVICE std::uint32_t truncation_key(const M& m, SlotTurn& turn, const Cand
         while (wanted == 0 || high - key > 1) {
             const std::uint32_t trial = wanted == 0 ? key : key + (high - key) / 2;
             const std::uint64_t reached = reach(m, turn, c, trial, by_mass, best);
-            turn.next(m);
             if (wanted == 0) {
                 wanted = nucleus_mass(s, static_cast<double>(reached));
             } else if (reached >= wanted) {
@@ -663,14 +663,13 @@ VIGIL_DEVICE Highest draw_from_all(const M& m, SlotTurn& turn, const float* scor
 }
 
 // Draws from what truncation by bisection leaves of the candidates; `floor` is the least key by min-p, above 0.
-// The caller then does not know whose turn it is.
 template <class M>
-VIGIL_DEVICE Highest sample_many(M m, SlotTurn turn, Candidates c, const ring::SamplingParams* s, bool uses_k,
-                                 std::uint64_t nucleus, std::uint32_t floor, float best, int position) {
-    const std::uint32_t key = truncation_key(m, turn, c, *s, uses_k, nucleus, best);
+VIGIL_DEVICE Highest sample_many(const M& m, SlotTurn& turn, const Candidates& c, const ring::SamplingParams& s,
+                                 bool uses_k, std::uint64_t nucleus, std::uint32_t floor, float best, int position) {
+    const std::uint32_t key = truncation_key(m, turn, c, s, uses_k, nucleus, best);
     const std::uint32_t threshold = floor > key ? floor : key;
-    if (c.rankings == nullptr) return draw_from_all(m, turn, c.values, c.count, threshold, *s, position);
-    return draw_listed(m, turn, c.rankings, c.count, threshold, nullptr, 0, *s, position);
+    if (c.rankings == nullptr) return draw_from_all(m, turn, c.values, c.count, threshold, s, position);
+    return draw_listed(m, turn, c.rankings, c.count, threshold, nullptr, 0, s, position);
 }
 
 // ---- the choice ---------------------------------------------------------------------------------------------
@@ -692,10 +691,7 @@ VIGIL_DEVICE Drawn sample_token(M& m, const KernelArgs& a, const ring::SamplingP
     std::uint64_t nucleus = 0;
     if (nucleus_of_all) {
         double total = static_cast<double>(v.sum_exp) * static_cast<double>(kMassOfBest);
-        if (has_penalties(s)) {
-            total = static_cast<double>(reach(m, turn, all, 1, true, v.best_score));
-            turn.next(m);
-        }
+        if (has_penalties(s)) total = static_cast<double>(reach(m, turn, all, 1, true, v.best_score));
         nucleus = nucleus_mass(s, total);
     }
 
@@ -710,7 +706,6 @@ VIGIL_DEVICE Drawn sample_token(M& m, const KernelArgs& a, const ring::SamplingP
         count = collect<ByScore>(m, a, room, kept, bound, v.best_score);
         if (!nucleus_of_all || bound <= floor || count > room.capacity) break;
         const std::uint64_t mass = reach(m, turn, Candidates{room.rankings, nullptr, count}, 1, true, v.best_score);
-        turn.next(m);
         if (mass >= nucleus) break;
         count = room.capacity + 1;
         n_tiles *= 4;
@@ -737,7 +732,7 @@ VIGIL_DEVICE Drawn sample_token(M& m, const KernelArgs& a, const ring::SamplingP
             draw_listed(m, turn, room.rankings, count, floor, wanted != 0 ? room.above : nullptr, wanted, s, position);
     } else {
         const Candidates c = count <= room.capacity ? Candidates{room.rankings, nullptr, count} : all;
-        drawn = sample_many(m, turn, c, &s, uses_k, nucleus, floor, v.best_score, position);
+        drawn = sample_many(m, turn, c, s, uses_k, nucleus, floor, v.best_score, position);
     }
     if (drawn.ranking == 0) return {v.best_token, v.best_score};
     return {token_of_ranking(drawn.ranking), drawn.value};
@@ -745,7 +740,7 @@ VIGIL_DEVICE Drawn sample_token(M& m, const KernelArgs& a, const ring::SamplingP
 
 // The n candidates of the highest rankings, one after the other.
 template <class M>
-VIGIL_DEVICE void rank_many(M m, SlotTurn turn, Candidates c, int n, float log_sum_exp) {
+VIGIL_DEVICE void rank_many(const M& m, SlotTurn& turn, const Candidates& c, int n, float log_sum_exp) {
     std::uint64_t below = ~std::uint64_t{0};
     VIGIL_UNROLL_BY(1)
     for (int rank = 0; rank < n; ++rank) {
