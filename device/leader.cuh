@@ -394,6 +394,20 @@ VIGIL_DEVICE void renew_parts(const M& m, const KernelArgs& a, int position, std
     m.team.sync();
 }
 
+// Tells the blocks what comes next, and then the host of a job that begins. If it is `undecided` a job is waited for
+// first. Block 0, all threads.
+template <class M>
+VIGIL_DEVICE void announce(M& m, const KernelArgs& a, bool undecided) {
+    if (undecided) {
+        const DecodeState& s = *leader_state(m);
+        direct(m, a, Waiting::kUntilIdle);
+        renew_parts(m, a, s.position, s.passes);
+    }
+    if (m.team.thread() != 0) return;
+    publish_directive(m, a);
+    say_begun(m, a);
+}
+
 // The end of a token: chooses or scores, moves on, tells the blocks and then the host. Block 0. With `early` the blocks
 // hear of the next token before the host hears of this one.
 //   reads      tiles, scores, logits

@@ -23,9 +23,6 @@ STREAMS_WEIGHTS = [r"resident_kernel", *(rf"step_kernel<.*Phase\){phase}>" for p
 # A few words that a kernel keeps in local memory across a phase cost less than having fewer registers per thread would;
 # a loop that spills or an array that is indexed at run time has many more accesses.
 TOLERATED_LOCAL_ACCESSES = 16
-# The consumers of the Hopper path have 112 registers, not 128 (device/sm90/team.cuh). Most of them are outside the layers:
-# where the kernel begins, in the embedding, the leader's work and the choice of a token.
-TOLERATED_LOCAL_ACCESSES_HOPPER = 32
 # What the weight stream and its consumers consist of, by the kernels' set of tiles::InputKind (device/sm90/tiles.h).
 HOPPER = {"UBLKCP", "IMMA", "HMMA"}
 HOPPER_BY_KINDS = {1: {"UBLKCP", "IMMA"}, 2: {"UBLKCP", "HMMA"}, 4: {"UBLKCP", "HMMA"}, 15: HOPPER}
@@ -102,8 +99,7 @@ def architectures_of(file, cuobjdump):
 
 
 def check(kernel, readable):
-    tolerated = TOLERATED_LOCAL_ACCESSES_HOPPER if kernel.arch.endswith("a") else TOLERATED_LOCAL_ACCESSES
-    if kernel.local_accesses > tolerated:
+    if kernel.local_accesses > TOLERATED_LOCAL_ACCESSES:
         kernel.problems.append(f"{kernel.local_accesses} accesses to local memory (spills or an indexed array)")
     if not any(re.search(pattern, readable) for pattern in STREAMS_WEIGHTS):
         return

@@ -120,16 +120,16 @@ VIGIL_DEVICE void load_weights8(const Tensor& w, int row, int eighth, float (&ou
     switch (w.format) {
         case TensorFormat::kF16:
         case TensorFormat::kBF16: {
-            std::uint32_t words[4];
+            const auto value = [&](std::uint32_t v) {
+                return w.format == TensorFormat::kBF16 ? __uint_as_float(v << 16)
+                                                       : __half2float(__ushort_as_half(static_cast<unsigned short>(v)));
+            };
             VIGIL_UNROLL
-            for (int pair = 0; pair < 4; ++pair)
-                words[pair] = slab.word((2 * p.b + pair / 2) * 512 + p.lane * 16 + 8 * (pair % 2) + 4 * p.h);
-            VIGIL_UNROLL
-            for (int i = 0; i < 8; ++i) {
-                const std::uint32_t v = words[i / 2] >> (16 * (i % 2)) & 0xffffu;
-                out[i] = w.format == TensorFormat::kBF16
-                             ? __uint_as_float(v << 16)
-                             : __half2float(__ushort_as_half(static_cast<unsigned short>(v)));
+            for (int pair = 0; pair < 4; ++pair) {
+                const std::uint32_t word =
+                    slab.word((2 * p.b + pair / 2) * 512 + p.lane * 16 + 8 * (pair % 2) + 4 * p.h);
+                out[2 * pair] = value(word & 0xffffu);
+                out[2 * pair + 1] = value(word >> 16);
             }
             return;
         }

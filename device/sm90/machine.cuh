@@ -109,6 +109,7 @@ VIGIL_DEVICE Range rotated_share(const M& m, int n_tiles, int layer) {
     return share(n_tiles, (m.team.block() + layer) % m.team.n_blocks(), m.team.n_blocks());
 }
 
+// Nothing for a phase without a product.
 template <class M>
 VIGIL_DEVICE void add_phase(const M& m, const ModelConfig& c, RunWriter& writer, ring::Phase phase, int layer,
                             const LayerWeights& w) {
@@ -515,9 +516,8 @@ VIGIL_DEVICE void open_stream(StreamMachine<K, X>& m, const KernelArgs& a) {
     for (int layer = m.team.thread(); layer < n_layers; layer += m.team.n_threads()) {
         sm90::RunWriter writer{runs + layer * per_layer};
         VIGIL_UNROLL_BY(1)
-        for (const ring::Phase phase :
-             {ring::Phase::kQkv, ring::Phase::kOutputProj, ring::Phase::kGateUp, ring::Phase::kDown})
-            sm90::add_phase(m, a.config, writer, phase, layer, a.weights.layers[layer]);
+        for (int p = static_cast<int>(ring::Phase::kQkv); p <= static_cast<int>(ring::Phase::kDown); ++p)
+            sm90::add_phase(m, a.config, writer, static_cast<ring::Phase>(p), layer, a.weights.layers[layer]);
         while (writer.n < per_layer) writer.to[writer.n++] = {};
     }
     m.team.sync();
