@@ -90,7 +90,8 @@ bool Submission::serve_at_once(const std::shared_ptr<RequestRun>& run) {
     // A request that waits counts until it is served, which is done with the lock held.
     if (!lock || waiting_ != 0 || stopping_ || supervisor_.lost() || !kernel_has_no_job()) return false;
     settle();
-    if (needs_prefill(run->request)) return false;
+    const std::int32_t reused = slots_.find(run->request.prompt, most_reused(run->request)).n_reused;
+    if (to_prefill(run->request, reused) > 0) return false;
     try {
         begin(run);
     } catch (const host::DeviceError& e) {
@@ -167,22 +168,18 @@ void Submission::settle() {
     }
 }
 
-bool Submission::needs_prefill(const Request& request) const {
-    const std::int32_t reused = slots_.find(request.prompt, most_reused(request)).n_reused;
-    return static_cast<std::int32_t>(request.prompt.size()) - 1 - reused > options_.in_kernel_prompt;
+std::int32_t Submission::to_prefill(const Request& request, std::int32_t reused) const {
+    if (request.score) return request.n_cached - reused;  // the kernel feeds all that is to be scored
+    const auto before_last = static_cast<std::int32_t>(request.prompt.size()) - 1;
+    return before_last - reused > options_.in_kernel_prompt ? before_last - reused : 0;
 }
 
 void Submission::place(RequestRun& run) {
     const Request& request = run.request;
-    const auto before_last = static_cast<std::int32_t>(request.prompt.size()) - 1;
     const KvSlots::Place place = slots_.claim(request.prompt, most_reused(request));
     slot_ = place.slot;
-    RequestRun::PromptWork work{.reused = place.n_reused, .prefilled = 0, .fed = 0};
-    if (request.score)  // the kernel feeds all that is to be scored
-        work.prefilled = request.n_cached - work.reused;
-    else if (before_last - work.reused > options_.in_kernel_prompt)
-        work.prefilled = before_last - work.reused;
-    work.fed = before_last + 1 - work.reused - work.prefilled;
+    RequestRun::PromptWork work{.reused = place.n_reused, .prefilled = to_prefill(request, place.n_reused), .fed = 0};
+    work.fed = static_cast<std::int32_t>(request.prompt.size()) - work.reused - work.prefilled;
     run.set_prompt_work(work);
 }
 

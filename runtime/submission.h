@@ -62,7 +62,8 @@ class Submission {
     void serve(const std::shared_ptr<RequestRun>& run);
     // The kernel has no job, and what the one before left is settled.
     void begin(const std::shared_ptr<RequestRun>& run);
-    bool needs_prefill(const Request& request) const;
+    // Positions behind the reused ones that are prefilled; the kernel feeds the rest of the prompt.
+    std::int32_t to_prefill(const Request& request, std::int32_t reused) const;
     void fail(RequestRun& run, const std::string& error);
     // Where the prompt goes in the KV cache, and who brings it there.
     void place(RequestRun& run);
