@@ -26,6 +26,12 @@ EngineOptions conversations(int parallel, int positions_each) {
     return with;
 }
 
+// Of two engines on one GPU the second waits until the first leaves it.
+EngineOptions sharing_the_device(EngineOptions with) {
+    if (reference::on_cuda()) with.idle_park = std::chrono::milliseconds(1);
+    return with;
+}
+
 void append(Tokens& to, const Tokens& more) {
     to.insert(to.end(), more.begin(), more.end());
 }
@@ -94,7 +100,7 @@ Request next_request(std::mt19937& random, Conversation& c, int positions) {
 }  // namespace
 
 TEST_CASE("the second turn of a conversation of 1,000 tokens prefills only what is new") {
-    Engine engine = make_engine(conversations(2, 1200));
+    Engine engine = make_engine(sharing_the_device(conversations(2, 1200)));
     const Outcome first = run(engine, greedy(prompt(960), 40));
     check_counts(first.statistics, 0, 959, 1);
     Tokens second = prompt(960);
@@ -105,7 +111,7 @@ TEST_CASE("the second turn of a conversation of 1,000 tokens prefills only what 
     RequestStatistics statistics;
     const auto reused = results(engine, request, &statistics);
     check_counts(statistics, 999, 20, 1);  // the last generated token was never fed
-    Engine fresh = make_engine(conversations(1, 1200));
+    Engine fresh = make_engine(sharing_the_device(conversations(1, 1200)));
     const auto whole = results(fresh, request, &statistics);
     check_counts(statistics, 0, 1019, 1);
     int ties = 0;
@@ -128,7 +134,7 @@ TEST_CASE("a short new piece runs inside the kernel without parking it") {
 TEST_CASE("interleaved requests give the tokens that they give without reuse, to the bit") {
     // Fed one by one inside the kernel, every token meets the same keys and values on both ways.
     constexpr int kPositions = 96;
-    EngineOptions with = conversations(3, kPositions);
+    EngineOptions with = sharing_the_device(conversations(3, kPositions));
     with.in_kernel_prompt = kPositions;
     Engine engine = make_engine(with);
     Engine plain = make_engine(with);
@@ -158,7 +164,7 @@ TEST_CASE("interleaved requests give the tokens that they give without reuse, to
 
 TEST_CASE("interleaved requests, prefilled and reused, agree with those that are prefilled whole") {
     constexpr int kPositions = 128;
-    EngineOptions with = conversations(2, kPositions);
+    EngineOptions with = sharing_the_device(conversations(2, kPositions));
     with.in_kernel_prompt = 3;
     Engine engine = make_engine(with);
     Engine plain = make_engine(with);
@@ -180,8 +186,8 @@ TEST_CASE("interleaved requests, prefilled and reused, agree with those that are
 }
 
 TEST_CASE("conversations do not see each other's keys and values") {
-    Engine alone = make_engine(conversations(1, 64));
-    Engine shared = make_engine(conversations(4, 64));
+    Engine alone = make_engine(sharing_the_device(conversations(1, 64)));
+    Engine shared = make_engine(sharing_the_device(conversations(4, 64)));
     for (int i = 0; i < 12; ++i) {
         const Request request = without_reuse(greedy(prompt(30, i), 33));  // to the last position of the slot, and over
         const Outcome want = run(alone, request);
@@ -204,7 +210,7 @@ TEST_CASE("a conversation may fill its share of the cache and no more") {
 }
 
 TEST_CASE("a cancelled answer leaves what was fed, and nothing wrong") {
-    EngineOptions with = conversations(1, 512);
+    EngineOptions with = sharing_the_device(conversations(1, 512));
     with.in_kernel_prompt = 512;
     Engine engine = make_engine(with);
     Engine plain = make_engine(with);
