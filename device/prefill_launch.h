@@ -21,6 +21,10 @@ enum class PrefillOp : std::uint32_t {
     kUnpack,      // halves = w, for a library's GEMM
 };
 
+// On tensor cores a product of at most so many tokens takes matrices of any format, in rows or in tiles; of more only
+// plain formats in rows.
+constexpr std::int32_t kFewTokens = 32;
+
 // out[t, r] (+)= sum over c of x[t, c] * w[r, c], for n_tokens rows t.
 struct GemmArgs {
     Tensor w;

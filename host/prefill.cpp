@@ -82,6 +82,9 @@ class ChunkedPrefill final : public Prefill {
         if (cublas_ != nullptr) return in_tiles || w.format != TensorFormat::kF16;
         return tensor_cores_ && (in_tiles || device::has_blocks(w.format));
     }
+    bool is_for_cublas(const PrefillStep& step) const {
+        return cublas_ != nullptr && step.op == PrefillOp::kGemm && !must_unpack(step.gemm.w);
+    }
     // Makes room for the largest matrix that must be unpacked, if there is any.
     void reserve_unpacked();
     void multiply(const device::GemmArgs& g);
@@ -170,11 +173,14 @@ void ChunkedPrefill::reserve_unpacked() {
     if (weights > 0) unpacked_ = device_.allocate(weights * sizeof(std::uint16_t));
 }
 
-// Before each product whose weights must be unpacked there is a step that does it, into the same room for all.
+// Before each product whose weights must be unpacked there is a step that does it, into the same room for all. For few
+// tokens that would take longer than the product, which then is our own, beside cuBLAS, too. (Without cuBLAS all
+// products are summed in one order, whatever the number of tokens.)
 std::vector<PrefillStep> ChunkedPrefill::steps_of(const PrefillBuffers& buffers, std::int32_t n_tokens) const {
+    const bool straight = cublas_ != nullptr && tensor_cores_ && n_tokens <= device::kFewTokens;
     std::vector<PrefillStep> steps;
     for (PrefillStep& step : prefill_steps(args_.config, layers_, buffers, n_tokens)) {
-        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm.w)) {
+        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm.w) && !straight) {
             PrefillStep& unpack = steps.emplace_back(step);
             unpack.op = PrefillOp::kUnpack;
             unpack.halves = static_cast<std::uint16_t*>(unpacked_);
@@ -189,11 +195,11 @@ std::vector<PrefillStep> ChunkedPrefill::steps_of(const PrefillBuffers& buffers,
 
 void ChunkedPrefill::warm_up() {
     std::vector<device::GemmArgs> products;
-    for (const PrefillStep& step : steps_of(buffers_, 0)) {
+    for (const PrefillStep& step : steps_of(buffers_, chunk_)) {
         const auto same = [&](const device::GemmArgs& g) {
             return g.w.rows == step.gemm.w.rows && g.w.cols == step.gemm.w.cols && g.add == step.gemm.add;
         };
-        if (step.op == PrefillOp::kGemm && std::ranges::none_of(products, same)) products.push_back(step.gemm);
+        if (is_for_cublas(step) && std::ranges::none_of(products, same)) products.push_back(step.gemm);
     }
     // A slow GPU has better things to do; the first products wait for the library.
     constexpr std::chrono::milliseconds kEnough{50};
@@ -255,7 +261,7 @@ void ChunkedPrefill::run_chunk(std::int32_t offset, std::int32_t n_tokens, std::
     }
     for (const PrefillStep& step : steps) {
         if (on_step_) on_step_(&step);
-        if (step.op == PrefillOp::kGemm && cublas_ != nullptr)
+        if (is_for_cublas(step))
             multiply(step.gemm);
         else
             device_.run_prefill(chunk, {&step, 1});

@@ -1,6 +1,9 @@
 // The prefill steps for sm_80 and up as CUDA kernels. In code for older machines they only trap.
+#include <iterator>
+
 #include "device/prefill/sm80/attention.cuh"
 #include "device/prefill/sm80/elementwise.cuh"
+#include "device/prefill/sm80/few_tokens.cuh"
 #include "device/prefill/sm80/gemm.cuh"
 #include "device/prefill/sm80/launch.h"
 
@@ -49,6 +52,15 @@ __global__ void __launch_bounds__(Tile::kThreads, 2) gemm_kernel(const GemmArgs 
     extern __shared__ __align__(64) char shared[];
 #if __CUDA_ARCH__ >= 800
     multiply<Tile, kHalfWeights>(g, shared);
+#else
+    __trap();
+#endif
+}
+
+template <class Source, class Block, int TokenTiles>
+__global__ void __launch_bounds__(Block::kThreads, 16 / Block::kWarps) few_tokens_kernel(const GemmArgs g) {
+#if __CUDA_ARCH__ >= 800
+    multiply_few<Source, Block, TokenTiles>(g);
 #else
     __trap();
 #endif
@@ -143,15 +155,40 @@ unsigned gemm_blocks(const GemmArgs& g) {
 
 template <class Tile>
 cudaError_t launch_gemm_as(const GemmArgs& g, cudaStream_t stream) {
-    if (g.w.format == TensorFormat::kF16 && g.w.tiles.chunk_cols == 0)
+    if (g.w.format == TensorFormat::kF16)
         gemm_kernel<Tile, true><<<gemm_blocks<Tile>(g), Tile::kThreads, Tile::kSharedBytes, stream>>>(g);
     else
         gemm_kernel<Tile, false><<<gemm_blocks<Tile>(g), Tile::kThreads, Tile::kSharedBytes, stream>>>(g);
     return cudaGetLastError();
 }
 
+// By the number of token tiles, less one.
+template <class Source, class Block>
+constexpr void (*kFewTokensKernels[])(GemmArgs) = {
+    few_tokens_kernel<Source, Block, 1>, few_tokens_kernel<Source, Block, 2>, few_tokens_kernel<Source, Block, 3>,
+    few_tokens_kernel<Source, Block, 4>};
+
+template <class Source, class Block>
+cudaError_t launch_few_tokens_as(const GemmArgs& g, cudaStream_t stream) {
+    constexpr auto& kernels = kFewTokensKernels<Source, Block>;
+    static_assert(8 * std::size(kernels) == kFewTokens);
+    kernels[(g.n_tokens - 1) / 8]<<<ceil_div(g.w.rows, Block::kRows), Block::kThreads, 0, stream>>>(g);
+    return cudaGetLastError();
+}
+
+template <class Source>
+cudaError_t launch_few_tokens(const GemmArgs& g, cudaStream_t stream) {
+    if (g.n_tokens < 1 || g.n_tokens > kFewTokens) return cudaErrorInvalidValue;
+    if (ceil_div(g.w.rows, FewRowsBlock::kRows) <= static_cast<unsigned>(multiprocessors()))
+        return launch_few_tokens_as<Source, FewRowsBlock>(g, stream);
+    return launch_few_tokens_as<Source, ManyRowsBlock>(g, stream);
+}
+
 // The largest tile that gives half of the multiprocessors a block: smaller ones cost more than the other half gains.
 cudaError_t launch_gemm(const GemmArgs& g, cudaStream_t stream) {
+    const bool in_tiles = g.w.tiles.chunk_cols != 0;
+    if (in_tiles && g.w.format == TensorFormat::kF16) return launch_few_tokens<HalfTileSource>(g, stream);
+    if (in_tiles || has_blocks(g.w.format)) return launch_few_tokens<AnySource>(g, stream);
     const auto enough = static_cast<unsigned>(multiprocessors()) / 2;
     if (gemm_blocks<LargeProduct>(g) >= enough) return launch_gemm_as<LargeProduct>(g, stream);
     if (gemm_blocks<MediumProduct>(g) >= enough) return launch_gemm_as<MediumProduct>(g, stream);
@@ -169,6 +206,13 @@ cudaError_t prepare_attention() {
     const cudaError_t error = prepare_kernel(attention_kernel<HeadDim, 1>, AttentionTile<HeadDim, 1>::kSharedBytes);
     if (error != cudaSuccess) return error;
     return prepare_kernel(attention_kernel<HeadDim, 2>, AttentionTile<HeadDim, 2>::kSharedBytes);
+}
+
+template <class Source, class Block>
+cudaError_t prepare_few_tokens() {
+    for (const auto kernel : kFewTokensKernels<Source, Block>)
+        if (const cudaError_t error = prepare_kernel(kernel, 0); error != cudaSuccess) return error;
+    return cudaSuccess;
 }
 
 template <class Tile>
@@ -225,7 +269,9 @@ cudaError_t prepare() {
           prepare_kernel(whole_heads_kernel<80>, 0), prepare_kernel(whole_heads_kernel<96>, 0),
           prepare_kernel(whole_heads_kernel<128>, 0), prepare_attention<64>(), prepare_attention<80>(),
           prepare_attention<96>(), prepare_attention<128>(), prepare_gemm<LargeProduct>(),
-          prepare_gemm<MediumProduct>(), prepare_gemm<SmallProduct>()})
+          prepare_gemm<MediumProduct>(), prepare_gemm<SmallProduct>(),
+          prepare_few_tokens<HalfTileSource, FewRowsBlock>(), prepare_few_tokens<HalfTileSource, ManyRowsBlock>(),
+          prepare_few_tokens<AnySource, FewRowsBlock>(), prepare_few_tokens<AnySource, ManyRowsBlock>()})
         if (error != cudaSuccess) return error;
     return cudaSuccess;
 }
