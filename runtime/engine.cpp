@@ -129,6 +129,7 @@ struct Engine::Impl {
     SharedMemory memory;
     std::unique_ptr<host::Prefill> prefill;
     std::string gemm_name;
+    const bool spins = may_spin(device->info());  // asked once: the answer comes from the file system
     std::atomic<std::uint64_t> requests{0};
 
     std::shared_ptr<Completions> completions;
@@ -146,7 +147,6 @@ void Engine::Impl::begin_cublas(const gguf::File& file) {
 }
 
 void Engine::Impl::start() {
-    const bool spins = may_spin(device->info());
     completions = std::make_shared<Completions>(
         tokenizer, memory, Completions::Options{.spins = spins, .on_finished = [this] { submission->notify(); }});
     supervisor = std::make_unique<Supervisor>(
@@ -222,7 +222,7 @@ Engine Engine::load(const std::filesystem::path& model, const EngineOptions& opt
 
 Generation Engine::submit(Request request) {
     validate(request, config(), context_size(), impl_->options.logits_rows);
-    const auto spin = may_spin(impl_->device->info()) ? kClientSpin : std::chrono::microseconds(0);
+    const auto spin = impl_->spins ? kClientSpin : std::chrono::microseconds(0);
     auto state = std::make_shared<Generation::State>(std::move(request), ++impl_->requests, spin, impl_->completions);
     impl_->supervisor->release();
     impl_->submission->submit(state);
