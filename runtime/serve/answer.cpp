@@ -34,12 +34,15 @@ Request make_request(const Parameters& p, const std::vector<Token>& prompt) {
 
 Answer::Answer(Service& service, Parameters parameters, std::vector<std::vector<Token>> prompts, Connection& connection)
     : service_(service),
+      connection_(connection),
       parameters_(std::move(parameters)),
       prompts_(std::move(prompts)),
       deadline_(connection.request_arrived() + service.limits.request),
       entry_(service.requests, cancellation_),
-      asked_(connection.request_arrived()) {
-    watch_.emplace(service.peers, connection.socket(), [this] { abandon(); });
+      asked_(connection.request_arrived() + connection.waited_for_body()) {}
+
+void Answer::watch_client() {
+    if (!watch_) watch_.emplace(service_.peers, connection_.socket(), [this] { abandon(); });
 }
 
 void Answer::check_cancelled() const {
@@ -55,24 +58,28 @@ void Answer::check_cancelled() const {
     }
 }
 
-bool Answer::begin_next() {
-    if (begun_ == prompts_.size()) return false;
-    ending_ = {};
-    const auto before = Clock::now();
+Turns::Turn Answer::await_turn() {
+    if (auto turn = service_.turns.take_if_free()) return std::move(*turn);
+    watch_client();
     try {
-        turn_.emplace(std::move(*[&] {
-            auto turn = service_.turns.wait(cancellation_, deadline_,
-                                            begun_ == 0 ? Turns::Queue::bounded : Turns::Queue::keep_place);
-            if (turn) return turn;
-            check_cancelled();
-            throw ApiError(503, fmt::format("no turn within {} s", service_.limits.request.count() / 1000),
-                           "server_error", {}, "timeout");
-        }()));
+        auto turn = service_.turns.wait(cancellation_, deadline_,
+                                        begun_ == 0 ? Turns::Queue::bounded : Turns::Queue::keep_place);
+        if (turn) return std::move(*turn);
     } catch (const QueueFull&) {
         service_.metrics.rejected();
         throw ApiError(429, fmt::format("{} requests wait already", service_.turns.capacity()), "rate_limit_error", {},
                        "queue_full");
     }
+    check_cancelled();
+    throw ApiError(503, fmt::format("no turn within {} s", service_.limits.request.count() / 1000), "server_error", {},
+                   "timeout");
+}
+
+bool Answer::begin_next() {
+    if (begun_ == prompts_.size()) return false;
+    ending_ = {};
+    const auto before = Clock::now();
+    turn_.emplace(await_turn());
     const auto turn_came = Clock::now();
     ending_.queue_ms = us_between(asked_, turn_came) * 1e-3;
     try {
@@ -82,6 +89,7 @@ bool Answer::begin_next() {
     }
     ending_.accepted_to_submitted_us = us_between(asked_, before) + us_between(turn_came, Clock::now());
     cancels_.emplace(cancellation_, [this] { generation_->cancel(); });
+    watch_client();
     ++begun_;
     return true;
 }

@@ -46,8 +46,13 @@ class Answer {
     using Clock = Connection::Clock;
 
     void check_cancelled() const;
+    // From now on it is noticed if the client goes. Telling the kernel takes some microseconds, so it is done when
+    // there is something to wait for.
+    void watch_client();
+    Turns::Turn await_turn();
 
     Service& service_;
+    Connection& connection_;
     const Parameters parameters_;
     const std::vector<std::vector<Token>> prompts_;
     const Clock::time_point deadline_;

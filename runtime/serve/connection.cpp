@@ -69,6 +69,7 @@ Connection::Connection(int socket, std::uint64_t id, const Limits& limits)
     current_ = this;
     // Now: later the peer may have gone.
     read_address(getpeername, socket_, peer_ip_, peer_port_);
+    read_address(getsockname, socket_, own_ip_, own_port_);
     set_option(socket_, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(socket_, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(socket_, SOL_SOCKET, SO_SNDBUF, limits_.socket_buffer);
@@ -88,6 +89,7 @@ Connection::Arrival Connection::await_head() {
     may_read_ = 0;
     read_fault_ = ReadFault::none;
     bytes_written_ = 0;
+    waited_for_body_ = {};
     request_arrived_ = Clock::now();
     bool begun = !input_.empty();
     auto deadline = Clock::now() + (begun ? limits_.head : limits_.idle);
@@ -133,7 +135,11 @@ ssize_t Connection::read(char* to, size_t size) {
         at_ = 0;
         head_bytes_ = 0;
         // A client that asked whether it may send its body waits for the word.
-        if (!flush_some() || !fill(read_deadline_)) return read_fault_ == ReadFault::closed ? 0 : -1;
+        const bool may_come = flush_some();
+        const auto from = Clock::now();
+        const bool came = may_come && fill(read_deadline_);
+        waited_for_body_ += Clock::now() - from;
+        if (!came) return read_fault_ == ReadFault::closed ? 0 : -1;
     }
     const std::size_t n = std::min({size, input_.size() - at_, may_read_});
     if (n == 0) {
@@ -207,7 +213,8 @@ void Connection::get_remote_ip_and_port(std::string& ip, int& port) const {
 }
 
 void Connection::get_local_ip_and_port(std::string& ip, int& port) const {
-    read_address(getsockname, socket_, ip, port);
+    ip = own_ip_;
+    port = own_port_;
 }
 
 }  // namespace vigil::serve

@@ -40,6 +40,8 @@ class Connection final : public httplib::Stream {
     std::string_view head() const { return std::string_view(input_).substr(at_, head_bytes_); }
     // What has come of a head that is not whole.
     std::string_view arrived() const { return std::string_view(input_).substr(at_); }
+    // How long the body's bytes were waited for since then, which is the client's time and not the server's.
+    Clock::duration waited_for_body() const { return waited_for_body_; }
     // The body's time begins.
     void begin_body();
 
@@ -87,14 +89,15 @@ class Connection final : public httplib::Stream {
     const int socket_;
     const std::uint64_t id_;
     const Limits& limits_;
-    std::string peer_ip_;
-    int peer_port_ = 0;
+    std::string peer_ip_, own_ip_;
+    int peer_port_ = 0, own_port_ = 0;
     std::string input_;  // from at_ on: arrived and not read
     std::size_t at_ = 0;
     std::size_t head_bytes_ = 0;
     std::size_t may_read_ = 0;  // of this request
     Clock::time_point read_deadline_;
     Clock::time_point request_arrived_ = Clock::now();
+    Clock::duration waited_for_body_{};
     ReadFault read_fault_ = ReadFault::none;
     std::string output_;  // from sent_ on: to be sent
     std::size_t sent_ = 0;

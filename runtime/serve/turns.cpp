@@ -2,6 +2,13 @@
 
 namespace vigil::serve {
 
+std::optional<Turns::Turn> Turns::take_if_free() {
+    const std::lock_guard lock(mutex_);
+    if (taken_ || !waiting_.empty()) return std::nullopt;
+    taken_ = true;
+    return Turn(*this);
+}
+
 std::optional<Turns::Turn> Turns::wait(Cancellation& cancellation, std::chrono::steady_clock::time_point deadline,
                                        Queue queue) {
     Waiter me;

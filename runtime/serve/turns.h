@@ -35,6 +35,9 @@ class Turns {
         Turns* turns_;
     };
 
+    // Nothing if it is somebody else's turn, or others wait.
+    std::optional<Turn> take_if_free();
+
     enum class Queue { bounded, keep_place };  // keep_place: a request that was let in asks for its next turn
     // Waits for its turn; nothing if `cancellation` or `deadline` came first. Throws QueueFull at once if too many wait
     // already.

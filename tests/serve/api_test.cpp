@@ -1,10 +1,13 @@
 // The endpoints as a client meets them: OpenAI's shapes, and that what is asked for happens.
+#include <chrono>
 #include <doctest/doctest.h>
 #include <string>
+#include <thread>
 
 #include "tests/serve/server_fixture.h"
 
 using namespace vigil::test;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -57,6 +60,21 @@ TEST_CASE("a completion has OpenAI's shape, its usage and its timings") {
     CHECK(body.at("timings").at("generated_tokens") == 24);
     CHECK(body["timings"].at("time_to_first_token_ms") > 0);
     CHECK(body["timings"].at("ms_per_token_p99") >= body["timings"].at("ms_per_token_p50"));
+}
+
+TEST_CASE("the server's own time before the engine is not the client's that sends its body late") {
+    const std::string request =
+        post_text("/v1/completions", joined({{"prompt", "in the end"}}, with_seed(1, 1)).dump());
+    const std::size_t body = request.find("\r\n\r\n") + 4;
+    Socket socket(server().port());
+    socket.send(request.substr(0, body));
+    std::this_thread::sleep_for(500ms);
+    socket.send(request.substr(body));
+    const Json timings = socket.read_reply().json().at("timings");
+    const double us = timings.at("accepted_to_submitted_us");
+    CHECK(us > 0);
+    CHECK(us < 400'000);
+    CHECK(timings.at("queue_ms") < 400);
 }
 
 TEST_CASE("a chat has OpenAI's shape") {

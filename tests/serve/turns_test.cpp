@@ -62,6 +62,26 @@ TEST_CASE("turns are taken in the order of asking") {
     CHECK_FALSE(turns.busy());
 }
 
+TEST_CASE("a turn is taken at once only if it is free and nobody waits") {
+    Turns turns(8);
+    Cancellation none;
+    auto first = turns.take_if_free();
+    REQUIRE(first);
+    CHECK(turns.busy());
+    CHECK_FALSE(turns.take_if_free());
+    std::atomic<bool> may_go{false};
+    std::jthread other([&] {
+        const auto turn = turns.wait(none, Clock::now() + 1h);
+        while (!may_go) std::this_thread::yield();
+    });
+    while (turns.waiting() != 1) std::this_thread::yield();
+    first.reset();
+    CHECK_FALSE(turns.take_if_free());  // who waited has it now
+    may_go = true;
+    other.join();
+    CHECK(turns.take_if_free());
+}
+
 TEST_CASE("who stops waiting leaves no gap") {
     Turns turns(8);
     Cancellation none;
