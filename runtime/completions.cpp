@@ -40,10 +40,11 @@ struct Completions::Job {
     std::uint64_t last_time_ns = 0;  // of an event, continued beyond 48 bits
     bool ended = false;              // by a stop text or a cancel: what the kernel still sends is dropped
 
-    // The text of all withheld tokens became known with the last of them.
-    void release_withheld() {
-        for (TokenResult& token : withheld) run->publish(std::move(token));
-        withheld.clear();
+    // Hands out the withheld tokens but the last `but`: what text they have is known.
+    void release_withheld(std::size_t but = 0) {
+        const auto end = withheld.end() - static_cast<std::ptrdiff_t>(std::min(but, withheld.size()));
+        for (auto token = withheld.begin(); token != end; ++token) run->publish(std::move(*token));
+        withheld.erase(withheld.begin(), end);
     }
     // What no later token can change any more belongs to the last one.
     void complete_text() {
@@ -207,7 +208,10 @@ void Completions::take_token(Job& job, const ring::TokenEvent& event) {
         return;
     }
     StreamingDecoder decoder_now = job.decoder;
-    if (!job.stops.holds() && decoder_now.finish().empty()) job.release_withheld();
+    const bool all_decided = !job.stops.holds() && decoder_now.finish().empty();
+    // Text that came out with this token was the older ones'. Without this a model that falls into broken characters,
+    // or repeats what a stop text begins with, would be heard only at its end.
+    if (all_decided || !step.text.empty()) job.release_withheld(all_decided ? 0 : 1);
 }
 
 void Completions::end_front(FinishReason reason, const std::string& error) {

@@ -53,6 +53,23 @@ TEST_CASE("what might have become a stop text is handed out when the generation 
     CHECK(got.tokens == all.tokens);
 }
 
+TEST_CASE("a text that always looks like the beginning of a stop text is streamed all the same") {
+    EngineOptions long_context = options();
+    long_context.ctx_size = 4096;
+    Engine engine = make_engine(long_context);
+    constexpr int kTokens = 4000;
+    // Greedy decoding of random weights soon repeats itself; what it repeats begins this text again and again.
+    const std::string text = run(engine, greedy(prompt(5), 400)).text;
+    Request request = greedy(prompt(5), kTokens);
+    request.stop = {text.substr(text.size() - 60) + "\x01"};
+    Generation generation = engine.submit(request);
+    for (int i = 0; i < 500; ++i) REQUIRE(generation.next());
+    generation.cancel();
+    while (generation.next()) {
+    }
+    CHECK(generation.statistics().generated_tokens < kTokens);
+}
+
 TEST_CASE("a generation that a text ended leaves nothing to the next") {
     Engine engine = make_engine();
     const Outcome all = run(engine, talkative(60));

@@ -19,6 +19,8 @@ std::string streaming_request() {
     Json body = long_answer();
     body["prompt"] = "in the end";
     body["stream"] = true;
+    // Something to write for every token: with a random seed the model may fall into tokens that have no text.
+    body["timings_per_token"] = true;
     return post_text("/v1/completions", body.dump());
 }
 
