@@ -82,12 +82,14 @@ bool Answer::begin_next() {
     turn_.emplace(await_turn());
     const auto turn_came = Clock::now();
     ending_.queue_ms = us_between(asked_, turn_came) * 1e-3;
+    Request request = make_request(parameters_, prompts_[begun_]);
+    // What follows is in the engine's own time to the first token.
+    ending_.accepted_to_submitted_us = us_between(asked_, before) + us_between(turn_came, Clock::now());
     try {
-        generation_.emplace(service_.engine.submit(make_request(parameters_, prompts_[begun_])));
+        generation_.emplace(service_.engine.submit(std::move(request)));
     } catch (const std::invalid_argument& error) {
         throw invalid_request(error.what());
     }
-    ending_.accepted_to_submitted_us = us_between(asked_, before) + us_between(turn_came, Clock::now());
     cancels_.emplace(cancellation_, [this] { generation_->cancel(); });
     watch_client();
     ++begun_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <arpa/inet.h>
+#include <array>
 #include <cerrno>
 #include <fmt/format.h>
 #include <netinet/in.h>
@@ -116,15 +117,21 @@ void Connection::begin_body() {
 }
 
 bool Connection::fill(Clock::time_point deadline) {
-    if (!await_socket(socket_, POLLIN, deadline)) {
-        read_fault_ = ReadFault::timed_out;
-        return false;
+    std::array<char, kPiece> piece;
+    const auto receive = [&] { return recv(socket_, piece.data(), piece.size(), MSG_DONTWAIT); };
+    // A body has mostly come with its head: then nothing is waited for.
+    ssize_t n = receive();
+    while (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+        if (!await_socket(socket_, POLLIN, deadline)) {
+            read_fault_ = ReadFault::timed_out;
+            break;
+        }
+        n = receive();
     }
-    const std::size_t before = input_.size();
-    input_.resize(before + kPiece);
-    const ssize_t n = recv(socket_, input_.data() + before, kPiece, 0);
-    input_.resize(before + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
-    if (n <= 0) read_fault_ = ReadFault::closed;
+    if (n > 0)
+        input_.append(piece.data(), static_cast<std::size_t>(n));
+    else if (read_fault_ == ReadFault::none)
+        read_fault_ = ReadFault::closed;
     return n > 0;
 }
 
