@@ -21,9 +21,12 @@ enum class PrefillOp : std::uint32_t {
     kUnpack,      // halves = w, for a library's GEMM
 };
 
-// On tensor cores a product of at most so many tokens takes matrices of any format, in rows or in tiles; of more only
-// plain formats in rows.
+// On tensor cores a product of at most so many tokens takes FP16 in tiles as it lies. All else that is no plain format
+// in rows has to be unpacked before its product.
 constexpr std::int32_t kFewTokens = 32;
+inline bool multiplies_in_tiles(const Tensor& w, std::int32_t n_tokens) {
+    return w.tiles.chunk_cols != 0 && w.format == TensorFormat::kF16 && n_tokens <= kFewTokens;
+}
 
 // out[t, r] (+)= sum over c of x[t, c] * w[r, c], for n_tokens rows t.
 struct GemmArgs {

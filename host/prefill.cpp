@@ -177,10 +177,12 @@ void ChunkedPrefill::reserve_unpacked() {
 // tokens that would take longer than the product, which then is our own, beside cuBLAS, too. (Without cuBLAS all
 // products are summed in one order, whatever the number of tokens.)
 std::vector<PrefillStep> ChunkedPrefill::steps_of(const PrefillBuffers& buffers, std::int32_t n_tokens) const {
-    const bool straight = cublas_ != nullptr && tensor_cores_ && n_tokens <= device::kFewTokens;
+    const auto straight = [&](const device::Tensor& w) {
+        return cublas_ != nullptr && tensor_cores_ && device::multiplies_in_tiles(w, n_tokens);
+    };
     std::vector<PrefillStep> steps;
     for (PrefillStep& step : prefill_steps(args_.config, layers_, buffers, n_tokens)) {
-        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm.w) && !straight) {
+        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm.w) && !straight(step.gemm.w)) {
             PrefillStep& unpack = steps.emplace_back(step);
             unpack.op = PrefillOp::kUnpack;
             unpack.halves = static_cast<std::uint16_t*>(unpacked_);

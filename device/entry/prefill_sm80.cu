@@ -57,10 +57,10 @@ __global__ void __launch_bounds__(Tile::kThreads, 2) gemm_kernel(const GemmArgs 
 #endif
 }
 
-template <class Source, class Block, int TokenTiles>
+template <class Block, int TokenTiles>
 __global__ void __launch_bounds__(Block::kThreads, 16 / Block::kWarps) few_tokens_kernel(const GemmArgs g) {
 #if __CUDA_ARCH__ >= 800
-    multiply_few<Source, Block, TokenTiles>(g);
+    multiply_few<Block, TokenTiles>(g);
 #else
     __trap();
 #endif
@@ -163,32 +163,28 @@ cudaError_t launch_gemm_as(const GemmArgs& g, cudaStream_t stream) {
 }
 
 // By the number of token tiles, less one.
-template <class Source, class Block>
-constexpr void (*kFewTokensKernels[])(GemmArgs) = {
-    few_tokens_kernel<Source, Block, 1>, few_tokens_kernel<Source, Block, 2>, few_tokens_kernel<Source, Block, 3>,
-    few_tokens_kernel<Source, Block, 4>};
+template <class Block>
+constexpr void (*kFewTokensKernels[])(GemmArgs) = {few_tokens_kernel<Block, 1>, few_tokens_kernel<Block, 2>,
+                                                   few_tokens_kernel<Block, 3>, few_tokens_kernel<Block, 4>};
 
-template <class Source, class Block>
+template <class Block>
 cudaError_t launch_few_tokens_as(const GemmArgs& g, cudaStream_t stream) {
-    constexpr auto& kernels = kFewTokensKernels<Source, Block>;
+    constexpr auto& kernels = kFewTokensKernels<Block>;
     static_assert(8 * std::size(kernels) == kFewTokens);
     kernels[(g.n_tokens - 1) / 8]<<<ceil_div(g.w.rows, Block::kRows), Block::kThreads, 0, stream>>>(g);
     return cudaGetLastError();
 }
 
-template <class Source>
 cudaError_t launch_few_tokens(const GemmArgs& g, cudaStream_t stream) {
-    if (g.n_tokens < 1 || g.n_tokens > kFewTokens) return cudaErrorInvalidValue;
+    if (g.n_tokens < 1 || !multiplies_in_tiles(g.w, g.n_tokens)) return cudaErrorInvalidValue;
     if (ceil_div(g.w.rows, FewRowsBlock::kRows) <= static_cast<unsigned>(multiprocessors()))
-        return launch_few_tokens_as<Source, FewRowsBlock>(g, stream);
-    return launch_few_tokens_as<Source, ManyRowsBlock>(g, stream);
+        return launch_few_tokens_as<FewRowsBlock>(g, stream);
+    return launch_few_tokens_as<ManyRowsBlock>(g, stream);
 }
 
 // The largest tile that gives half of the multiprocessors a block: smaller ones cost more than the other half gains.
 cudaError_t launch_gemm(const GemmArgs& g, cudaStream_t stream) {
-    const bool in_tiles = g.w.tiles.chunk_cols != 0;
-    if (in_tiles && g.w.format == TensorFormat::kF16) return launch_few_tokens<HalfTileSource>(g, stream);
-    if (in_tiles || has_blocks(g.w.format)) return launch_few_tokens<AnySource>(g, stream);
+    if (g.w.tiles.chunk_cols != 0) return launch_few_tokens(g, stream);
     const auto enough = static_cast<unsigned>(multiprocessors()) / 2;
     if (gemm_blocks<LargeProduct>(g) >= enough) return launch_gemm_as<LargeProduct>(g, stream);
     if (gemm_blocks<MediumProduct>(g) >= enough) return launch_gemm_as<MediumProduct>(g, stream);
@@ -208,9 +204,9 @@ cudaError_t prepare_attention() {
     return prepare_kernel(attention_kernel<HeadDim, 2>, AttentionTile<HeadDim, 2>::kSharedBytes);
 }
 
-template <class Source, class Block>
+template <class Block>
 cudaError_t prepare_few_tokens() {
-    for (const auto kernel : kFewTokensKernels<Source, Block>)
+    for (const auto kernel : kFewTokensKernels<Block>)
         if (const cudaError_t error = prepare_kernel(kernel, 0); error != cudaSuccess) return error;
     return cudaSuccess;
 }
@@ -269,9 +265,8 @@ cudaError_t prepare() {
           prepare_kernel(whole_heads_kernel<80>, 0), prepare_kernel(whole_heads_kernel<96>, 0),
           prepare_kernel(whole_heads_kernel<128>, 0), prepare_attention<64>(), prepare_attention<80>(),
           prepare_attention<96>(), prepare_attention<128>(), prepare_gemm<LargeProduct>(),
-          prepare_gemm<MediumProduct>(), prepare_gemm<SmallProduct>(),
-          prepare_few_tokens<HalfTileSource, FewRowsBlock>(), prepare_few_tokens<HalfTileSource, ManyRowsBlock>(),
-          prepare_few_tokens<AnySource, FewRowsBlock>(), prepare_few_tokens<AnySource, ManyRowsBlock>()})
+          prepare_gemm<MediumProduct>(), prepare_gemm<SmallProduct>(), prepare_few_tokens<FewRowsBlock>(),
+          prepare_few_tokens<ManyRowsBlock>()})
         if (error != cudaSuccess) return error;
     return cudaSuccess;
 }

@@ -1,6 +1,6 @@
-// GEMM of at most kFewTokens tokens on tensor cores, straight from the weights' own format, in rows or in tiles:
-// out[t, r] (+)= sum over c of x[t, c] * w[r, c], FP16 factors and FP32 sums.
-//   reads   x [n_tokens, cols] FP16, w [rows, cols] in any format, which becomes FP16 in registers
+// GEMM of at most kFewTokens tokens on tensor cores, straight from tiles: out[t, r] (+)= sum over c of x[t, c] * w[r,
+// c], FP16 factors and FP32 sums.
+//   reads   x [n_tokens, cols] FP16, w [rows, cols] FP16 in tiles
 //   writes  out [n_tokens] rows of w.rows values, out_stride apart; adds to what is there if `add`
 //   split   16 weight rows to a block, runs of 32 columns to its warps, whose sums are added in the warps' order
 // The weights' bytes are what takes time here, so they are read once, each by the lane whose fragment it belongs to: of
@@ -33,11 +33,11 @@ struct WeightFragments {
     std::uint32_t second[4];
 };
 
-// FP16 in tiles: two loads are the two fragments.
-struct HalfTileSource {
+// Where a lane finds its weights of a tile: two loads are the two fragments.
+struct TileSource {
     const uint4* lane_words;
 
-    VIGIL_DEVICE HalfTileSource(const Tensor& w, int row, int lane)
+    VIGIL_DEVICE TileSource(const Tensor& w, int row, int lane)
         : lane_words(reinterpret_cast<const uint4*>(static_cast<const char*>(w.data) +
                                                     static_cast<std::size_t>(row / tiles::kRows) *
                                                         tiles::tile_bytes(w.tiles)) +
@@ -50,32 +50,8 @@ struct HalfTileSource {
     }
 };
 
-// Everything else, by the format's own definition.
-struct AnySource {
-    const Tensor& w;
-    int upper_row, eighth;  // of run 0
-
-    VIGIL_DEVICE AnySource(const Tensor& the_w, int row, int lane)
-        : w(the_w), upper_row(row + lane / 4), eighth(lane % 4) {}
-
-    VIGIL_DEVICE WeightFragments load(int run) const {
-        std::uint32_t upper[4], lower[4];
-        load_row(upper_row, 4 * run + eighth, upper);
-        load_row(upper_row + 8, 4 * run + eighth, lower);
-        return {{upper[0], lower[0], upper[1], lower[1]}, {upper[2], lower[2], upper[3], lower[3]}};
-    }
-
-   private:
-    VIGIL_DEVICE void load_row(int row, int eighth_of_row, std::uint32_t (&halves)[4]) const {
-        float v[8] = {};
-        if (row < w.rows && 8 * eighth_of_row < w.cols) load_weights8(CudaTeam{nullptr}, w, row, eighth_of_row, v);
-        VIGIL_UNROLL
-        for (int i = 0; i < 4; ++i) halves[i] = pack_clamped(v[2 * i], v[2 * i + 1]);
-    }
-};
-
 // TokenTiles: of eight tokens.
-template <class Source, class Block, int TokenTiles>
+template <class Block, int TokenTiles>
 VIGIL_DEVICE void multiply_few(const GemmArgs& g) {
     constexpr int kTokens = 8 * TokenTiles;
     // Of a token's sums; what is behind them spreads the lanes that store together over all banks.
@@ -86,7 +62,7 @@ VIGIL_DEVICE void multiply_few(const GemmArgs& g) {
     const int warp = static_cast<int>(threadIdx.x) / 32;
     const int row = static_cast<int>(blockIdx.x) * Block::kRows;
     const int n_runs = (g.w.cols + Block::kRunCols - 1) / Block::kRunCols;
-    const Source weights(g.w, row, lane);
+    const TileSource weights(g.w, row, lane);
     const auto* x = static_cast<const std::uint16_t*>(g.x) + row_offset(lane / 4, g.w.cols) + 8 * (lane % 4);
 
     float sum[TokenTiles][4] = {};
