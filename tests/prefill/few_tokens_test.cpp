@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdint>
 #include <doctest/doctest.h>
-#include <random>
 #include <span>
 #include <vector>
 
@@ -11,30 +10,22 @@
 #include "device/sm90/tiles.h"
 #include "host/gguf/float16.h"
 #include "host/tiles.h"
+#include "tests/prefill/product_check.h"
 #include "tests/reference/device_array.h"
 #include "tests/reference/test_device.h"
 
 using namespace vigil;
 using reference::DeviceArray;
 using reference::test_device;
+using test::kProductTolerance;
+using test::kStridePadding;
+using test::kUntouched;
+using test::random_floats;
 
 namespace {
 
-constexpr int kStridePadding = 3;
-constexpr float kUntouched = -77.0f;
-// FP32 sums of exact products, relative to the magnitudes of their terms.
-constexpr double kTolerance = 2e-6;
-
 std::size_t size(int a, int b) {
     return static_cast<std::size_t>(a) * static_cast<std::size_t>(b);
-}
-
-std::vector<float> random_floats(std::size_t n, unsigned seed) {
-    std::mt19937 generator(seed);
-    std::normal_distribution<float> distribution;
-    std::vector<float> values(n);
-    for (float& v : values) v = distribution(generator);
-    return values;
 }
 
 // A matrix of FP16 in tiles.
@@ -120,7 +111,7 @@ double worst_error(const Matrix& matrix, int n_tokens, bool add) {
 }
 
 bool has_product() {
-    if (test_device().info().is_cuda && device::cuda::has_tensor_cores()) {
+    if (test::has_tensor_cores()) {
         REQUIRE(device::cuda::prepare_prefill() == 0);
         return true;
     }
@@ -136,7 +127,7 @@ TEST_CASE("a product of few tokens takes every width that lies in tiles") {
         CAPTURE(cols);
         const Matrix matrix(80, cols);
         for (const int n_tokens : {1, 20, 32})
-            for (const bool add : {false, true}) CHECK(worst_error(matrix, n_tokens, add) < kTolerance);
+            for (const bool add : {false, true}) CHECK(worst_error(matrix, n_tokens, add) < kProductTolerance);
     }
 }
 
@@ -147,7 +138,7 @@ TEST_CASE("a product of few tokens takes every number of tokens and of rows") {
         const Matrix matrix(rows, 512);
         for (int n_tokens = 1; n_tokens <= device::kFewTokens; ++n_tokens) {
             CAPTURE(n_tokens);
-            CHECK(worst_error(matrix, n_tokens, n_tokens % 2 == 0) < kTolerance);
+            CHECK(worst_error(matrix, n_tokens, n_tokens % 2 == 0) < kProductTolerance);
         }
     }
 }
@@ -155,7 +146,7 @@ TEST_CASE("a product of few tokens takes every number of tokens and of rows") {
 TEST_CASE("a product of few tokens takes more rows than blocks run at once") {
     if (!has_product()) return;
     const Matrix matrix(4250, 512);
-    for (const int n_tokens : {3, 11, 20, 32}) CHECK(worst_error(matrix, n_tokens, true) < kTolerance);
+    for (const int n_tokens : {3, 11, 20, 32}) CHECK(worst_error(matrix, n_tokens, true) < kProductTolerance);
 }
 
 TEST_CASE("more tokens than a product of few takes are refused") {

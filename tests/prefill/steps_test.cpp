@@ -2,13 +2,13 @@
 #include <cmath>
 #include <cstdint>
 #include <doctest/doctest.h>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "device/launch.h"
 #include "device/prefill_launch.h"
 #include "host/gguf/float16.h"
+#include "tests/prefill/product_check.h"
 #include "tests/reference/device_array.h"
 #include "tests/reference/harness.h"
 
@@ -21,14 +21,11 @@ using vigil::device::TensorFormat;
 using vigil::gguf::half_to_float;
 using vigil::reference::DeviceArray;
 using vigil::reference::test_device;
-
-std::vector<float> random_floats(std::size_t n, unsigned seed, float spread = 1.0f) {
-    std::mt19937 generator(seed);
-    std::normal_distribution<float> distribution(0.0f, spread);
-    std::vector<float> values(n);
-    for (float& v : values) v = distribution(generator);
-    return values;
-}
+using vigil::test::has_tensor_cores;
+using vigil::test::kProductTolerance;
+using vigil::test::kStridePadding;
+using vigil::test::kUntouched;
+using vigil::test::random_floats;
 
 void run(PrefillChunk chunk, const PrefillStep& step, int n_blocks = 2) {
     chunk.model.plan.n_blocks = n_blocks;
@@ -40,13 +37,6 @@ struct Product {
     std::vector<float> out;
     double worst = 0.0;  // error relative to the sum of the magnitudes of the terms
 };
-
-constexpr int kStridePadding = 3;
-constexpr float kUntouched = -77.0f;
-
-bool has_tensor_cores() {
-    return test_device().info().is_cuda && vigil::device::cuda::has_tensor_cores();
-}
 
 // out (+)= x · wᵀ by the step under test, judged against double; x in FP16 on tensor cores if `half_inputs`.
 Product multiply(TensorFormat format, int n_tokens, int rows, int cols, bool add, int n_blocks = 2,
@@ -105,8 +95,6 @@ Product multiply(TensorFormat format, int n_tokens, int rows, int cols, bool add
         }
     return product;
 }
-
-constexpr double kProductTolerance = 2e-6;
 
 struct InstructionSet {
     explicit InstructionSet(const char* name) : before_(vigil::device::cpu::isa()) {
