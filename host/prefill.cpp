@@ -75,15 +75,18 @@ class ChunkedPrefill final : public Prefill {
     // Runs every product that there can be once, so that cuBLAS loads its kernels now.
     void warm_up();
     std::vector<PrefillStep> steps_of(const PrefillBuffers& buffers, std::int32_t n_tokens) const;
-    // Whether the GEMM in use takes this matrix only once it is unpacked to FP16: cuBLAS takes no other format, our own
-    // on tensor cores none of blocks, and neither takes tiles. The portable ones unpack what they need on the way.
-    bool must_unpack(const device::Tensor& w) const {
-        const bool in_tiles = w.tiles.chunk_cols != 0;
-        if (cublas_ != nullptr) return in_tiles || w.format != TensorFormat::kF16;
-        return tensor_cores_ && (in_tiles || device::has_blocks(w.format));
+    // cuBLAS takes FP16 in rows and nothing else.
+    bool is_for_cublas(const device::GemmArgs& g) const {
+        return cublas_ != nullptr && g.w.format == TensorFormat::kF16 && g.w.tiles.chunk_cols == 0;
     }
-    bool is_for_cublas(const PrefillStep& step) const {
-        return cublas_ != nullptr && step.op == PrefillOp::kGemm && !must_unpack(step.gemm.w);
+    // Whether this product's weights must become FP16 in rows first. Beside cuBLAS our own multiplies few tokens in
+    // tiles, which takes less time than unpacking those. Without it all products are summed in one order, whatever the
+    // number of tokens: ours on tensor cores takes no blocks and no tiles then. The portable ones unpack what they need
+    // on the way.
+    bool must_unpack(const device::GemmArgs& g) const {
+        if (cublas_ != nullptr)
+            return !is_for_cublas(g) && !(tensor_cores_ && device::multiplies_in_tiles(g.w, g.n_tokens));
+        return tensor_cores_ && (g.w.tiles.chunk_cols != 0 || device::has_blocks(g.w.format));
     }
     // Makes room for the largest matrix that must be unpacked, if there is any.
     void reserve_unpacked();
@@ -167,22 +170,17 @@ void ChunkedPrefill::close_cublas() {
 
 void ChunkedPrefill::reserve_unpacked() {
     std::size_t weights = 0;
-    for (const PrefillStep& step : prefill_steps(args_.config, layers_, buffers_, 0))
-        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm.w))
+    for (const PrefillStep& step : prefill_steps(args_.config, layers_, buffers_, chunk_))
+        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm))
             weights = std::max(weights, size(step.gemm.w.rows) * size(step.gemm.w.cols));
     if (weights > 0) unpacked_ = device_.allocate(weights * sizeof(std::uint16_t));
 }
 
-// Before each product whose weights must be unpacked there is a step that does it, into the same room for all. For few
-// tokens that would take longer than the product, which then is our own, beside cuBLAS, too. (Without cuBLAS all
-// products are summed in one order, whatever the number of tokens.)
+// Before each product whose weights must be unpacked there is a step that does it, into the same room for all.
 std::vector<PrefillStep> ChunkedPrefill::steps_of(const PrefillBuffers& buffers, std::int32_t n_tokens) const {
-    const auto straight = [&](const device::Tensor& w) {
-        return cublas_ != nullptr && tensor_cores_ && device::multiplies_in_tiles(w, n_tokens);
-    };
     std::vector<PrefillStep> steps;
     for (PrefillStep& step : prefill_steps(args_.config, layers_, buffers, n_tokens)) {
-        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm.w) && !straight(step.gemm.w)) {
+        if (step.op == PrefillOp::kGemm && must_unpack(step.gemm)) {
             PrefillStep& unpack = steps.emplace_back(step);
             unpack.op = PrefillOp::kUnpack;
             unpack.halves = static_cast<std::uint16_t*>(unpacked_);
@@ -201,7 +199,8 @@ void ChunkedPrefill::warm_up() {
         const auto same = [&](const device::GemmArgs& g) {
             return g.w.rows == step.gemm.w.rows && g.w.cols == step.gemm.w.cols && g.add == step.gemm.add;
         };
-        if (is_for_cublas(step) && std::ranges::none_of(products, same)) products.push_back(step.gemm);
+        if (step.op == PrefillOp::kGemm && is_for_cublas(step.gemm) && std::ranges::none_of(products, same))
+            products.push_back(step.gemm);
     }
     // A slow GPU has better things to do; the first products wait for the library.
     constexpr std::chrono::milliseconds kEnough{50};
@@ -263,7 +262,7 @@ void ChunkedPrefill::run_chunk(std::int32_t offset, std::int32_t n_tokens, std::
     }
     for (const PrefillStep& step : steps) {
         if (on_step_) on_step_(&step);
-        if (is_for_cublas(step))
+        if (step.op == PrefillOp::kGemm && is_for_cublas(step.gemm))
             multiply(step.gemm);
         else
             device_.run_prefill(chunk, {&step, 1});
