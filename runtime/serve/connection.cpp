@@ -90,7 +90,6 @@ Connection::Arrival Connection::await_head() {
     may_read_ = 0;
     read_fault_ = ReadFault::none;
     bytes_written_ = 0;
-    waited_for_body_ = {};
     request_arrived_ = Clock::now();
     bool begun = !input_.empty();
     auto deadline = Clock::now() + (begun ? limits_.head : limits_.idle);
@@ -113,6 +112,7 @@ Connection::Arrival Connection::await_head() {
 
 void Connection::begin_body() {
     read_deadline_ = Clock::now() + limits_.body;
+    waited_ = {};
     may_read_ = head_bytes_ + kFramingFactor * limits_.body_bytes + kFramingSlack;
 }
 
@@ -122,7 +122,10 @@ bool Connection::fill(Clock::time_point deadline) {
     // A body has mostly come with its head: then nothing is waited for.
     ssize_t n = receive();
     while (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
-        if (!await_socket(socket_, POLLIN, deadline)) {
+        const auto from = Clock::now();
+        const bool came = await_socket(socket_, POLLIN, deadline);
+        waited_ += Clock::now() - from;
+        if (!came) {
             read_fault_ = ReadFault::timed_out;
             break;
         }
@@ -142,11 +145,7 @@ ssize_t Connection::read(char* to, size_t size) {
         at_ = 0;
         head_bytes_ = 0;
         // A client that asked whether it may send its body waits for the word.
-        const bool may_come = flush_some();
-        const auto from = Clock::now();
-        const bool came = may_come && fill(read_deadline_);
-        waited_for_body_ += Clock::now() - from;
-        if (!came) return read_fault_ == ReadFault::closed ? 0 : -1;
+        if (!flush_some() || !fill(read_deadline_)) return read_fault_ == ReadFault::closed ? 0 : -1;
     }
     const std::size_t n = std::min({size, input_.size() - at_, may_read_});
     if (n == 0) {

@@ -40,10 +40,10 @@ class Connection final : public httplib::Stream {
     std::string_view head() const { return std::string_view(input_).substr(at_, head_bytes_); }
     // What has come of a head that is not whole.
     std::string_view arrived() const { return std::string_view(input_).substr(at_); }
-    // How long the body's bytes were waited for since then, which is the client's time and not the server's.
-    Clock::duration waited_for_body() const { return waited_for_body_; }
     // The body's time begins.
     void begin_body();
+    // How long its bytes were waited for, which is the client's time and not the server's.
+    Clock::duration waited_for_body() const { return waited_; }
 
     // Why the last read gave nothing.
     enum class ReadFault { none, closed, timed_out, too_large };
@@ -97,7 +97,7 @@ class Connection final : public httplib::Stream {
     std::size_t may_read_ = 0;  // of this request
     Clock::time_point read_deadline_;
     Clock::time_point request_arrived_ = Clock::now();
-    Clock::duration waited_for_body_{};
+    Clock::duration waited_{};  // for bytes, since begin_body()
     ReadFault read_fault_ = ReadFault::none;
     std::string output_;  // from sent_ on: to be sent
     std::size_t sent_ = 0;

@@ -2,10 +2,15 @@
 
 namespace vigil::serve {
 
+bool Turns::take() {
+    if (taken_ || !waiting_.empty()) return false;
+    taken_ = true;
+    return true;
+}
+
 std::optional<Turns::Turn> Turns::take_if_free() {
     const std::lock_guard lock(mutex_);
-    if (taken_ || !waiting_.empty()) return std::nullopt;
-    taken_ = true;
+    if (!take()) return std::nullopt;
     return Turn(*this);
 }
 
@@ -15,10 +20,7 @@ std::optional<Turns::Turn> Turns::wait(Cancellation& cancellation, std::chrono::
     std::list<Waiter*>::iterator place;
     {
         const std::lock_guard lock(mutex_);
-        if (!taken_ && waiting_.empty()) {
-            taken_ = true;
-            return Turn(*this);
-        }
+        if (take()) return Turn(*this);
         if (queue == Queue::bounded && waiting_.size() >= capacity_) throw QueueFull();
         place = waiting_.insert(waiting_.end(), &me);
     }

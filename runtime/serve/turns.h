@@ -54,6 +54,7 @@ class Turns {
         bool has_turn = false;
     };
 
+    bool take();  // with mutex_ held
     void end();
 
     const std::size_t capacity_;
