@@ -1,6 +1,5 @@
 // Prefill's product of few tokens, straight from tiles, against a product in double.
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <doctest/doctest.h>
 #include <span>
@@ -20,12 +19,20 @@ using reference::test_device;
 using test::kProductTolerance;
 using test::kStridePadding;
 using test::kUntouched;
+using test::prepare_tensor_cores;
 using test::random_floats;
+using test::worst_product_error;
 
 namespace {
 
 std::size_t size(int a, int b) {
     return static_cast<std::size_t>(a) * static_cast<std::size_t>(b);
+}
+
+std::vector<float> decoded(const std::vector<std::uint16_t>& halves) {
+    std::vector<float> values;
+    for (const std::uint16_t half : halves) values.push_back(gguf::half_to_float(half));
+    return values;
 }
 
 // A matrix of FP16 in tiles.
@@ -85,44 +92,15 @@ double worst_error(const Matrix& matrix, int n_tokens, bool add) {
     test_device().run_prefill(chunk, {&step, 1});
     test_device().synchronize();
 
-    const std::vector<float> got = out.read();
-    double worst = 0.0;
-    for (int t = 0; t <= n_tokens; ++t)
-        for (int r = 0; r < stride; ++r) {
-            const std::size_t at = size(t, stride) + static_cast<std::size_t>(r);
-            if (t == n_tokens || r >= rows) {
-                if (got[at] != kUntouched) return HUGE_VAL;
-                continue;
-            }
-            double expected = add ? static_cast<double>(before[at]) : 0.0;
-            double magnitude = std::abs(expected);
-            for (int c = 0; c < cols; ++c) {
-                const double term =
-                    static_cast<double>(gguf::half_to_float(x[size(t, cols) + static_cast<std::size_t>(c)])) *
-                    static_cast<double>(
-                        gguf::half_to_float(matrix.weights[size(r, cols) + static_cast<std::size_t>(c)]));
-                expected += term;
-                magnitude += std::abs(term);
-            }
-            const double error = std::abs(static_cast<double>(got[at]) - expected) / magnitude;
-            if (!(error <= worst)) worst = error;
-        }
-    return worst;
-}
-
-bool has_product() {
-    if (test::has_tensor_cores()) {
-        REQUIRE(device::cuda::prepare_prefill() == 0);
-        return true;
-    }
-    MESSAGE("the device under test has no tensor cores");
-    return false;
+    return worst_product_error(out.read(), before, decoded(x), decoded(matrix.weights),
+                               static_cast<std::size_t>(n_tokens), static_cast<std::size_t>(rows),
+                               static_cast<std::size_t>(cols), add);
 }
 
 }  // namespace
 
 TEST_CASE("a product of few tokens takes every width that lies in tiles") {
-    if (!has_product()) return;
+    if (!prepare_tensor_cores()) return;
     for (const int cols : {64, 256, 576, 1536, 4864, 8192}) {
         CAPTURE(cols);
         const Matrix matrix(80, cols);
@@ -132,7 +110,7 @@ TEST_CASE("a product of few tokens takes every width that lies in tiles") {
 }
 
 TEST_CASE("a product of few tokens takes every number of tokens and of rows") {
-    if (!has_product()) return;
+    if (!prepare_tensor_cores()) return;
     for (const int rows : {1, 15, 16, 17, 100}) {
         CAPTURE(rows);
         const Matrix matrix(rows, 512);
@@ -144,13 +122,13 @@ TEST_CASE("a product of few tokens takes every number of tokens and of rows") {
 }
 
 TEST_CASE("a product of few tokens takes more rows than blocks run at once") {
-    if (!has_product()) return;
+    if (!prepare_tensor_cores()) return;
     const Matrix matrix(4250, 512);
     for (const int n_tokens : {3, 11, 20, 32}) CHECK(worst_error(matrix, n_tokens, true) < kProductTolerance);
 }
 
 TEST_CASE("more tokens than a product of few takes are refused") {
-    if (!has_product()) return;
+    if (!prepare_tensor_cores()) return;
     const Matrix matrix(16, 256);
     CHECK_THROWS(worst_error(matrix, device::kFewTokens + 1, false));
 }

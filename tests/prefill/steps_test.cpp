@@ -21,11 +21,12 @@ using vigil::device::TensorFormat;
 using vigil::gguf::half_to_float;
 using vigil::reference::DeviceArray;
 using vigil::reference::test_device;
-using vigil::test::has_tensor_cores;
 using vigil::test::kProductTolerance;
 using vigil::test::kStridePadding;
 using vigil::test::kUntouched;
+using vigil::test::prepare_tensor_cores;
 using vigil::test::random_floats;
+using vigil::test::worst_product_error;
 
 void run(PrefillChunk chunk, const PrefillStep& step, int n_blocks = 2) {
     chunk.model.plan.n_blocks = n_blocks;
@@ -74,25 +75,11 @@ Product multiply(TensorFormat format, int n_tokens, int rows, int cols, bool add
     chunk.half_inputs = chunk.tensor_cores = half_inputs;
     run(chunk, step, n_blocks);
 
+    std::vector<float> decoded;
+    for (const std::uint16_t v : weights) decoded.push_back(decode(v));
     Product product{out.read()};
-    for (int t = 0; t < n_tokens; ++t)
-        for (int r = 0; r < stride; ++r) {
-            const std::size_t at = size(t, stride) + static_cast<std::size_t>(r);
-            if (r >= rows) {
-                if (product.out[at] != kUntouched) product.worst = 1e9;
-                continue;
-            }
-            double expected = add ? static_cast<double>(before[at]) : 0.0;
-            double magnitude = std::abs(expected);
-            for (int c = 0; c < cols; ++c) {
-                const double term = static_cast<double>(inputs[size(t, cols) + static_cast<std::size_t>(c)]) *
-                                    static_cast<double>(decode(weights[size(r, cols) + static_cast<std::size_t>(c)]));
-                expected += term;
-                magnitude += std::abs(term);
-            }
-            const double error = std::abs(static_cast<double>(product.out[at]) - expected) / magnitude;
-            if (!(error <= product.worst)) product.worst = error;
-        }
+    product.worst = worst_product_error(product.out, before, inputs, decoded, static_cast<std::size_t>(n_tokens),
+                                        static_cast<std::size_t>(rows), static_cast<std::size_t>(cols), add);
     return product;
 }
 
@@ -138,11 +125,7 @@ TEST_CASE("a GEMM reads BF16 weights") {
 }
 
 TEST_CASE("a GEMM on tensor cores agrees with a product in double and touches nothing beside it") {
-    if (!has_tensor_cores()) {
-        MESSAGE("the device under test has no tensor cores");
-        return;
-    }
-    REQUIRE(vigil::device::cuda::prepare_prefill() == 0);
+    if (!prepare_tensor_cores()) return;
     for (const TensorFormat format : {TensorFormat::kF16, TensorFormat::kBF16})
         for (const bool add : {false, true})
             for (const int n_tokens : {1, 64, 65, 300})

@@ -11,14 +11,14 @@
 
 #include "device/prefill/common.cuh"
 #include "device/prefill/sm80/mma.cuh"
-#include "device/seams/leaves_cuda.cuh"
+#include "device/sm90/tiles.h"
 
 namespace vigil::device::sm80 {
 
 // Many warps for matrices of few rows, so that the GPU has enough loads on their way all the same.
 template <int Warps>
 struct FewTokensBlock {
-    static constexpr int kRows = 16;
+    static constexpr int kRows = tiles::kRows;  // a tile
     static constexpr int kWarps = Warps;
     static constexpr int kThreads = 32 * kWarps;
     static constexpr int kRunCols = 32;
