@@ -27,8 +27,6 @@ VIGIL_DEVICE void resident_loop(M& m, const KernelArgs& a) {
         m.scratch()->directives = static_cast<std::uint32_t>(ring::load_relaxed(&a.sync->directive[0]));
     }
     prepare_shares(m, a);
-    m.team.sync();
-    open_stream(m, a);
 
     // Nobody starts before all blocks are there: co-residency is what every later wait relies on.
     m.arrive();

@@ -52,7 +52,6 @@ VIGIL_DEVICE void run_phase(M& m, const KernelArgs& a, ring::Phase phase, int la
     if (layer >= 0) load_layer(m, a, layer);
     m.team.sync();
     const LayerWeights& w = layer_weights(m, layer);
-    open_stream(m, a, phase, layer, w);
     switch (phase) {
         case ring::Phase::kEmbed:
             embed(m, a, t);

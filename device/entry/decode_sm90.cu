@@ -36,13 +36,13 @@ struct OneStep {
 template <std::uint32_t Kinds>
 __global__ void __launch_bounds__(kThreads, 1) resident_kernel(const __grid_constant__ KernelArgs args) {
     extern __shared__ __align__(128) char shared[];
-    run_block(args, shared, false, ResidentLoop<Kinds>{args});
+    run_block(args, shared, false, AllRuns{args}, ResidentLoop<Kinds>{args});
 }
 
 template <std::uint32_t Kinds, ring::Phase P>
 __global__ void __launch_bounds__(kThreads, 1) step_kernel(const __grid_constant__ KernelArgs args, const int layer) {
     extern __shared__ __align__(128) char shared[];
-    run_block(args, shared, true, OneStep<Kinds, P>{args, layer});
+    run_block(args, shared, true, RunsOfStep{args, P, layer}, OneStep<Kinds, P>{args, layer});
 }
 
 struct StepEntry {

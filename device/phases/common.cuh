@@ -41,13 +41,6 @@ VIGIL_DEVICE const char* row_pointer(const Tensor& t, int row) {
     return static_cast<const char*>(t.data) + static_cast<std::size_t>(row) * row_bytes(t.format, t.cols);
 }
 
-// A machine that has to prepare for what comes hears of it: before the first token and before a single step. Most have
-// nothing to prepare.
-template <class M>
-VIGIL_DEVICE void open_stream(M&, const KernelArgs&) {}
-template <class M>
-VIGIL_DEVICE void open_stream(M&, const KernelArgs&, ring::Phase, int, const LayerWeights&) {}
-
 // Works out what falls to this block, once per kernel, a thread each; the block synchronises before it is used.
 template <class M>
 VIGIL_DEVICE void prepare_shares(const M& m, const KernelArgs& a) {

@@ -7,12 +7,15 @@
 
 namespace vigil::device::sm90 {
 
-// Splits the block: `consume(the Team's memory)` runs in the first 16 warps, and one thread behind them keeps the
-// stream going.
-template <class Consume>
-VIGIL_DEVICE void run_block(const KernelArgs& args, char* shared, bool one_token, Consume&& consume) {
+// All threads make the list of runs: list(a team). Then the block splits: consume(the Team's memory) runs in the first
+// 16 warps, and one thread behind them keeps the stream going.
+template <class List, class Consume>
+VIGIL_DEVICE void run_block(const KernelArgs& args, char* shared, bool one_token, List&& list, Consume&& consume) {
     auto* control = reinterpret_cast<StreamControl*>(shared);
     if (thread_index() == 0) init_stream(shared, args.plan);
+    Team lister;
+    lister.shared = shared + sizeof(StreamControl);
+    list(lister);
     block_barrier();
     if (thread_index() >= kConsumers) {
         give_up_registers<kProducerRegisters>();

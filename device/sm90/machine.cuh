@@ -1,9 +1,9 @@
 // What the Hopper path's phases are made of: the list of a block's runs, a warp's way through a run, the input prepared
 // for matrix instructions. layer.cuh makes phases of them.
 //
-// What a block multiplies is in its list of runs, made once per launch: the producer streams them in this order, and
-// the phases take them one by one in the same order. Shares are counted in tiles of 16 rows. A block whose share is
-// empty does not even wait for the input.
+// What a block multiplies is in its list of runs, made once per launch, before its threads part: the producer streams
+// them in this order, and the phases take them one by one in the same order. Shares are counted in tiles of 16 rows. A
+// block whose share is empty does not even wait for the input.
 #pragma once
 
 #include <type_traits>
@@ -104,42 +104,39 @@ struct RunWriter {
 
 // A phase's share for this block. From layer to layer it moves on by one block, so that over the layers all blocks get
 // the same number of tiles but one.
-template <class M>
-VIGIL_DEVICE Range rotated_share(const M& m, int n_tiles, int layer) {
-    return share(n_tiles, (m.team.block() + layer) % m.team.n_blocks(), m.team.n_blocks());
+VIGIL_DEVICE Range rotated_share(const Team& team, int n_tiles, int layer) {
+    return share(n_tiles, (team.block() + layer) % team.n_blocks(), team.n_blocks());
 }
 
 // Nothing for a phase without a product.
-template <class M>
-VIGIL_DEVICE void add_phase(const M& m, const ModelConfig& c, RunWriter& writer, ring::Phase phase, int layer,
+VIGIL_DEVICE void add_phase(const Team& team, const ModelConfig& c, RunWriter& writer, ring::Phase phase, int layer,
                             const LayerWeights& w) {
     if (phase == ring::Phase::kQkv) {
         const int n = tiles::row_tiles(head_rows(c)) + 2 * tiles::row_tiles(kv_rows(c));
-        writer.add_rows(rotated_share(m, n, layer), &w.wq, &w.wk, &w.wv);
+        writer.add_rows(rotated_share(team, n, layer), &w.wq, &w.wk, &w.wv);
     } else if (phase == ring::Phase::kGateUp) {
-        writer.add_pairs(rotated_share(m, tiles::row_tiles(c.ffn_dim), layer), w.w_gate, w.w_up);
+        writer.add_pairs(rotated_share(team, tiles::row_tiles(c.ffn_dim), layer), w.w_gate, w.w_up);
     } else if (phase == ring::Phase::kOutputProj || phase == ring::Phase::kDown) {
         const Tensor& matrix = phase == ring::Phase::kDown ? w.w_down : w.wo;
-        writer.add_rows(rotated_share(m, tiles::row_tiles(c.dim), layer), &matrix, nullptr, nullptr);
+        writer.add_rows(rotated_share(team, tiles::row_tiles(c.dim), layer), &matrix, nullptr, nullptr);
     }
 }
 
 // The block's share of the output matrix, whose order of addition goes by tiles of kTileRows logits.
-template <class M>
-VIGIL_DEVICE void add_logits(const M& m, const KernelArgs& a, RunWriter& writer) {
+VIGIL_DEVICE void add_logits(const Team& team, const KernelArgs& a, RunWriter& writer) {
     static_assert(kTileRows % tiles::kRows == 0, "whole tiles");
-    const Range rows = logit_rows(a.config, m.team.block(), m.team.n_blocks());
-    m.scratch()->output[0] = a.weights.output;  // a pointer to the argument would make the compiler copy all of it
-    writer.add_rows({rows.begin / tiles::kRows, tiles::row_tiles(rows.end)}, &m.scratch()->output[0], nullptr, nullptr);
+    const Range rows = logit_rows(a.config, team.block(), team.n_blocks());
+    Tensor* output = scratch(team)->output;
+    output[0] = a.weights.output;  // a pointer to the argument would make the compiler copy all of it
+    writer.add_rows({rows.begin / tiles::kRows, tiles::row_tiles(rows.end)}, output, nullptr, nullptr);
 }
 
 // One thread.
-template <class M>
-VIGIL_DEVICE void describe_phases(const M& m, const KernelArgs& a) {
-    StreamControl* c = control(m.team);
+VIGIL_DEVICE void describe_phases(const Team& team, const KernelArgs& a) {
+    StreamControl* c = control(team);
     c->output_norm = a.weights.output_norm;
     c->no_norm = nullptr;
-    const LayerWeights* layers = m.scratch()->layers;
+    const LayerWeights* layers = scratch(team)->layers;
     const auto describe = [&](ring::Phase phase, const float* from, int cols, const float* const* norm, int stride,
                               float* to) {
         PhaseShape& shape = c->phases[static_cast<int>(phase) - static_cast<int>(ring::Phase::kQkv)];
@@ -159,11 +156,57 @@ VIGIL_DEVICE void describe_phases(const M& m, const KernelArgs& a) {
     describe(ring::Phase::kLogits, a.act.residual, a.config.dim, &c->output_norm, 0, a.act.logits);
 }
 
-VIGIL_DEVICE void publish_runs(const Team& team, int first_logits, int n) {
+VIGIL_DEVICE void set_length(const Team& team, int first_logits, int n) {
     StreamControl* c = control(team);
     c->first_logits = static_cast<std::uint32_t>(first_logits);
-    store_release_shared(&c->n_runs, static_cast<std::uint32_t>(n));  // pairs with Producer::run
+    c->n_runs = static_cast<std::uint32_t>(n);
 }
+
+// The block's runs of all layers and of the logits, each thread a layer's. All layers have as many places in the list;
+// those that are left over have no chunks.
+struct AllRuns {
+    const KernelArgs& args;
+
+    // Not inlined, since it would cost the kernel registers.
+    VIGIL_DEVICE_COLD void operator()(const Team& team) const {
+        Run* runs = run_list(team, args.plan);
+        const int n_layers = args.config.n_layers;
+        const int per_layer = args.plan.stream.runs_per_layer;
+        for (int layer = team.thread(); layer < n_layers; layer += kThreads) {
+            RunWriter writer{runs + layer * per_layer};
+            VIGIL_UNROLL_BY(1)
+            for (int p = static_cast<int>(ring::Phase::kQkv); p <= static_cast<int>(ring::Phase::kDown); ++p)
+                add_phase(team, args.config, writer, static_cast<ring::Phase>(p), layer, args.weights.layers[layer]);
+            while (writer.n < per_layer) writer.to[writer.n++] = {};
+        }
+        if (team.thread() != 0) return;
+        describe_phases(team, args);
+        const int n = n_layers * per_layer;
+        RunWriter writer{runs + n};
+        add_logits(team, args, writer);
+        set_length(team, n, n + writer.n);
+    }
+};
+
+// Those of one step, for launch and graph dispatch; none if no job is active.
+struct RunsOfStep {
+    const KernelArgs& args;
+    ring::Phase phase;
+    int layer;
+
+    VIGIL_DEVICE void operator()(const Team& team) const {
+        const bool of_output = phase == ring::Phase::kLogits;
+        const bool of_layer = phase >= ring::Phase::kQkv && phase <= ring::Phase::kDown;
+        if (!(of_output || of_layer) || team.thread() != 0 || !read_context(args).active) return;
+        describe_phases(team, args);
+        RunWriter writer{run_list(team, args.plan)};
+        if (of_output)
+            add_logits(team, args, writer);
+        else
+            add_phase(team, args.config, writer, phase, layer, args.weights.layers[layer]);
+        set_length(team, writer.n, writer.n);
+    }
+};
 
 // ---- products -----------------------------------------------------------------------------------------------
 
@@ -504,45 +547,6 @@ VIGIL_DEVICE void gather_input(M& m, const KernelArgs& a, const Run& r, const Pr
 template <std::uint32_t K, class X>
 VIGIL_DEVICE void prepare_shares(const StreamMachine<K, X>& m, const KernelArgs& a) {
     if (m.team.thread() == 0) m.scratch()->shares.heads = share(head_rows(a.config), m.team.block(), m.team.n_blocks());
-}
-
-// The block's runs of all layers and of the logits, each thread a layer's. All layers have as many places in the list;
-// those that are left over have no chunks.
-template <std::uint32_t K, class X>
-VIGIL_DEVICE void open_stream(StreamMachine<K, X>& m, const KernelArgs& a) {
-    auto* runs = sm90::run_list(m.team, a.plan);
-    const int n_layers = a.config.n_layers;
-    const int per_layer = a.plan.stream.runs_per_layer;
-    for (int layer = m.team.thread(); layer < n_layers; layer += m.team.n_threads()) {
-        sm90::RunWriter writer{runs + layer * per_layer};
-        VIGIL_UNROLL_BY(1)
-        for (int p = static_cast<int>(ring::Phase::kQkv); p <= static_cast<int>(ring::Phase::kDown); ++p)
-            sm90::add_phase(m, a.config, writer, static_cast<ring::Phase>(p), layer, a.weights.layers[layer]);
-        while (writer.n < per_layer) writer.to[writer.n++] = {};
-    }
-    m.team.sync();
-    if (m.team.thread() != 0) return;
-    sm90::describe_phases(m, a);
-    const int n = n_layers * per_layer;
-    sm90::RunWriter writer{runs + n};
-    sm90::add_logits(m, a, writer);
-    sm90::publish_runs(m.team, n, n + writer.n);
-}
-
-// The runs of one step, for launch and graph dispatch. The block's threads must all call.
-template <std::uint32_t K, class X>
-VIGIL_DEVICE void open_stream(StreamMachine<K, X>& m, const KernelArgs& a, ring::Phase phase, int layer,
-                              const LayerWeights& w) {
-    if (m.team.thread() == 0) {
-        sm90::describe_phases(m, a);
-        sm90::RunWriter writer{sm90::run_list(m.team, a.plan)};
-        if (phase == ring::Phase::kLogits)
-            sm90::add_logits(m, a, writer);
-        else
-            sm90::add_phase(m, a.config, writer, phase, layer, w);
-        if (writer.n > 0) sm90::publish_runs(m.team, writer.n, writer.n);
-    }
-    m.team.sync();
 }
 
 }  // namespace vigil::device

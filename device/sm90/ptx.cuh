@@ -65,11 +65,6 @@ VIGIL_DEVICE void store_shared8(Shared p, std::uint32_t a, std::uint32_t b) {
 VIGIL_DEVICE void store_release_shared(std::uint32_t* p, std::uint32_t v) {
     asm volatile("st.release.cta.shared.u32 [%0], %1;" ::"r"(shared_address(p)), "r"(v) : "memory");
 }
-VIGIL_DEVICE std::uint32_t load_acquire_shared(const std::uint32_t* p) {
-    std::uint32_t v;
-    asm volatile("ld.acquire.cta.shared.u32 %0, [%1];" : "=r"(v) : "r"(shared_address(p)) : "memory");
-    return v;
-}
 
 // ---- the block's threads ------------------------------------------------------------------------------------
 

@@ -27,6 +27,9 @@ constexpr int kArrivals = 1 << tiles::kMaxStageLog2;
 VIGIL_DEVICE StreamControl* control(const Team& team) {
     return reinterpret_cast<StreamControl*>(team.shared - sizeof(StreamControl));
 }
+VIGIL_DEVICE BlockScratch* scratch(const Team& team) {
+    return reinterpret_cast<BlockScratch*>(team.shared);
+}
 VIGIL_DEVICE Run* run_list(const Team& team, const GridPlan& plan) {
     return reinterpret_cast<Run*>(team.shared - sizeof(StreamControl) + StreamMemory(plan).runs);
 }
@@ -103,14 +106,10 @@ class Producer {
           deadline_ns_(deadline_ns) {}
 
     VIGIL_DEVICE void run(bool one_token) {
-        std::uint32_t n_runs = 0;
-        // Pairs with publish_runs.
-        if (until([&] { return (n_runs = load_acquire_shared(&control_->n_runs)) != 0; })) {
-            if (one_token)
-                send(0, n_runs);
-            else
-                send_tokens(n_runs, control_->first_logits);
-        }
+        if (one_token)
+            send(0, control_->n_runs);
+        else
+            send_tokens(control_->n_runs, control_->first_logits);
         drain();
     }
 

@@ -68,10 +68,10 @@ struct alignas(128) StreamControl {
     std::int32_t copies_in_flight;
     std::uint64_t full[kMaxStages];   // the copy engine arrives
     std::uint64_t empty[kMaxStages];  // the warps that have read a chunk arrive
+    // The list: its length, and where it goes on after the layers.
+    std::uint32_t n_runs, first_logits;
     // Writer: a thread of the consumers. The producer polls.
-    std::uint32_t n_runs;        // 0: the list is not made yet
-    std::uint32_t first_logits;  // where the list goes on after the layers
-    std::uint32_t token;         // twice the number of tokens begun so far, plus 1 if the last one's logits are wanted
+    std::uint32_t token;  // twice the number of tokens begun so far, plus 1 if the last one's logits are wanted
     std::uint32_t stop;
     PhaseShape phases[kPhases];
     const float* output_norm;

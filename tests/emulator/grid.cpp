@@ -14,11 +14,11 @@ using device::sm90::Team;
 
 namespace {
 
-template <class Exchange, class Consume>
-void run_blocks(const device::KernelArgs& args, int n_blocks, bool one_token, Consume&& consume) {
+template <class Exchange, class List, class Consume>
+void run_blocks(const device::KernelArgs& args, int n_blocks, bool one_token, List&& list, Consume&& consume) {
     device::sm90::with_kernel_kinds(args.plan.stream, [&](auto kinds) {
         run_grid(n_blocks, device::sm90::kThreads, static_cast<std::size_t>(args.plan.shared_bytes), [&](char* shared) {
-            device::sm90::run_block(args, shared, one_token, [&](char* team_shared) {
+            device::sm90::run_block(args, shared, one_token, list, [&](char* team_shared) {
                 StreamMachine<kinds.value, Exchange> m{make_team<kinds.value>(team_shared), {}};
                 consume(m);
             });
@@ -29,13 +29,14 @@ void run_blocks(const device::KernelArgs& args, int n_blocks, bool one_token, Co
 }  // namespace
 
 void run_resident(const device::KernelArgs& args) {
-    run_blocks<device::ResidentExchange<Team>>(args, args.plan.n_blocks, false,
+    run_blocks<device::ResidentExchange<Team>>(args, args.plan.n_blocks, false, device::sm90::AllRuns{args},
                                                [&](auto& m) { device::resident_loop(m, args); });
 }
 
 void run_step(const device::KernelArgs& args, device::Step step) {
     const bool one_block = step.phase == ring::Phase::kDirective || step.phase == ring::Phase::kSample;
     run_blocks<device::LaunchExchange<Team>>(args, one_block ? 1 : args.plan.n_blocks, true,
+                                             device::sm90::RunsOfStep{args, step.phase, step.layer},
                                              [&](auto& m) { device::run_phase(m, args, step.phase, step.layer); });
 }
 
