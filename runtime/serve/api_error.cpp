@@ -1,6 +1,5 @@
 #include "runtime/serve/api_error.h"
 
-#include <fmt/format.h>
 #include <utility>
 
 #include "runtime/serve/json.h"
@@ -24,13 +23,10 @@ ApiError invalid_request(const std::string& message, std::string param, std::str
     return {400, message, "invalid_request_error", std::move(param), std::move(code)};
 }
 
-ApiError plain_error(int status) {
-    const char* type = status >= 500 ? "server_error" : "invalid_request_error";
-    return {status, fmt::format("{} {}", status, reason_phrase(status)), type};
-}
-
 const char* reason_phrase(int status) {
     switch (status) {
+        case 200:
+            return "OK";
         case 400:
             return "Bad Request";
         case 401:
@@ -49,8 +45,6 @@ const char* reason_phrase(int status) {
             return "URI Too Long";
         case 415:
             return "Unsupported Media Type";
-        case 416:
-            return "Range Not Satisfiable";
         case 417:
             return "Expectation Failed";
         case 429:
@@ -59,8 +53,6 @@ const char* reason_phrase(int status) {
             return "Request Header Fields Too Large";
         case 500:
             return "Internal Server Error";
-        case 501:
-            return "Not Implemented";
         case 503:
             return "Service Unavailable";
         case 505:

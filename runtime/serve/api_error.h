@@ -26,8 +26,6 @@ class ApiError : public std::runtime_error {
 
 // 400, type invalid_request_error: the client has to change `param`.
 ApiError invalid_request(const std::string& message, std::string param = {}, std::string code = {});
-// The error for a status that no better text is known for.
-ApiError plain_error(int status);
 // The phrase of a status line.
 const char* reason_phrase(int status);
 

@@ -111,7 +111,7 @@ void answer_whole(Service& service, Exchange& exchange, Answer& the_answer) {
         note(exchange.connection, ending);
         choices.push_back(std::move(choice));
     }
-    exchange.response.set_content(dump(replies.whole(choices, usage, all_timings)), "application/json");
+    exchange.response.set_json(dump(replies.whole(choices, usage, all_timings)));
 }
 
 // An answer as server-sent events. The first prompt has been begun.
@@ -123,13 +123,13 @@ class Stream {
           answer_(std::move(answer)),
           replies_(answer_->parameters().chat, service.model_name) {}
 
-    // Writes all of it to `sink`. False: the client has gone, or does not read.
-    bool run(httplib::DataSink& sink) {
+    // Writes all of it to `writer`. False: the client has gone, or does not read.
+    bool run(StreamWriter& writer) {
         try {
             std::size_t index = 0;
-            do run_choice(sink, index++);
+            do run_choice(writer, index++);
             while (answer_->begin_next());
-            if (answer_->parameters().include_usage) write(sink, replies_.usage(usage_));
+            if (answer_->parameters().include_usage) write(writer, replies_.usage(usage_));
         } catch (const ClientGone&) {
             connection_.record.note += " client gone";
             return false;
@@ -137,18 +137,17 @@ class Stream {
             // The status has been sent: what went wrong can only be an event.
             connection_.record.note += fmt::format(" {}", error.what());
             connection_.close_after_answer();
-            write_text(sink, error.json());
+            write_text(writer, error.json());
         }
-        write_text(sink, "[DONE]");
-        sink.done();
+        write_text(writer, "[DONE]");
         return true;
     }
 
    private:
-    void run_choice(httplib::DataSink& sink, std::size_t index) {
+    void run_choice(StreamWriter& writer, std::size_t index) {
         ChoiceText text(service_, *answer_, index);
-        if (answer_->parameters().chat) write(sink, replies_.opening(index));
-        if (!text.echo().empty()) write(sink, replies_.piece(index, text.echo(), nullptr));
+        if (answer_->parameters().chat) write(writer, replies_.opening(index));
+        if (!text.echo().empty()) write(writer, replies_.piece(index, text.echo(), nullptr));
         std::uint64_t last_ns = 0;
         while (const auto token = answer_->next()) {
             text.add(*token);
@@ -158,25 +157,24 @@ class Stream {
             Json chunk = replies_.piece(index, token->text, text.logprobs());
             if (answer_->parameters().timings_per_token)
                 chunk["timings"] = {{"token_ms", static_cast<double>(step_ns) * 1e-6}};
-            write(sink, std::move(chunk));
+            write(writer, std::move(chunk));
             answer_->sent();
         }
         const Ending& ending = answer_->ending();
         usage_.add(ending.statistics);
         note(connection_, ending);
-        write(sink, replies_.closing(index, ending.finish_reason, timings(ending)));
+        write(writer, replies_.closing(index, ending.finish_reason, timings(ending)));
     }
 
-    void write(httplib::DataSink& sink, Json chunk) {
+    void write(StreamWriter& writer, Json chunk) {
         // OpenAI's way to say that the figures come at the end.
         if (answer_->parameters().include_usage && !chunk.contains("usage")) chunk["usage"] = nullptr;
-        write_text(sink, dump(chunk));
+        write_text(writer, dump(chunk));
     }
 
-    void write_text(httplib::DataSink& sink, const std::string& text) {
-        const std::string event = "data: " + text + "\n\n";
+    void write_text(StreamWriter& writer, const std::string& text) {
         // A reader that does not keep up is cut off here; the kernel never waits for it.
-        if (!sink.write(event.data(), event.size()) || !connection_.flush_some()) answer_->abandon();
+        if (!writer.write("data: " + text + "\n\n")) answer_->abandon();
     }
 
     Service& service_;
@@ -189,14 +187,10 @@ class Stream {
 void answer_streamed(Service& service, Exchange& exchange, std::unique_ptr<Answer> the_answer) {
     // What can be refused is refused with a status of its own, before the first byte of the stream.
     the_answer->begin_next();
-    exchange.response.set_header("Cache-Control", "no-store");
-    exchange.response.set_header("X-Accel-Buffering", "no");
+    exchange.response.type = "text/event-stream";
+    exchange.response.headers = {{"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}};
     const auto stream = std::make_shared<Stream>(service, exchange.connection, std::move(the_answer));
-    const auto provide = [stream](std::size_t, httplib::DataSink& sink) { return stream->run(sink); };
-    if (exchange.request.version == "HTTP/1.0")  // which knows no chunks
-        exchange.response.set_content_provider("text/event-stream", provide);
-    else
-        exchange.response.set_chunked_content_provider("text/event-stream", provide);
+    exchange.response.stream = [stream](StreamWriter& writer) { return stream->run(writer); };
 }
 
 void complete(Service& service, Exchange& exchange, Parameters parameters) {
@@ -209,12 +203,12 @@ void complete(Service& service, Exchange& exchange, Parameters parameters) {
         else
             answer_whole(service, exchange, *the_answer);
     } catch (const ClientGone&) {
-        answer(exchange.response, {kClientGone, "the client has gone", "server_error"});
+        exchange.response.set_error({kClientGone, "the client has gone", "server_error"});
     } catch (const ApiError& error) {
         if (error.status == 429 || error.status == 503) {
             const double wait_s = service.mean_ms * 1e-3 * static_cast<double>(service.turns.waiting() + 1);
-            exchange.response.set_header("Retry-After",
-                                         fmt::format("{:.0f}", std::clamp(std::ceil(wait_s), 1.0, kLongestRetry)));
+            exchange.response.headers.emplace_back(
+                "Retry-After", fmt::format("{:.0f}", std::clamp(std::ceil(wait_s), 1.0, kLongestRetry)));
         }
         throw;
     }

@@ -20,9 +20,6 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kPiece = 16 << 10;
 constexpr std::string_view kEndOfHead = "\r\n\r\n";
-// Chunked framing may be longer than what it frames; the decoded body has its own limit.
-constexpr std::size_t kFramingFactor = 2;
-constexpr std::size_t kFramingSlack = 64 << 10;
 constexpr auto kGoodbye = 500ms;
 constexpr std::size_t kGoodbyeBytes = 8 << 20;
 
@@ -42,35 +39,26 @@ void set_option(int socket, int level, int name, T value) {
     setsockopt(socket, level, name, &value, sizeof value);
 }
 
-void read_address(int (*get)(int, sockaddr*, socklen_t*), int socket, std::string& ip, int& port) {
+std::string peer_of(int socket) {
     sockaddr_storage address{};
     socklen_t size = sizeof address;
-    char text[INET6_ADDRSTRLEN] = "";
-    port = 0;
-    if (get(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0) {
-        if (address.ss_family == AF_INET) {
-            const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
-            inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-            port = ntohs(v4.sin_port);
-        } else if (address.ss_family == AF_INET6) {
-            const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
-            inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
-            port = ntohs(v6.sin6_port);
-        }
+    if (getpeername(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0) return {};
+    char ip[INET6_ADDRSTRLEN] = "";
+    if (address.ss_family == AF_INET6) {
+        const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
+        inet_ntop(AF_INET6, &v6.sin6_addr, ip, sizeof ip);
+        return fmt::format("[{}]:{}", ip, ntohs(v6.sin6_port));
     }
-    ip = text;
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
+    inet_ntop(AF_INET, &v4.sin_addr, ip, sizeof ip);
+    return fmt::format("{}:{}", ip, ntohs(v4.sin_port));
 }
 
 }  // namespace
 
-thread_local Connection* Connection::current_ = nullptr;
-
-Connection::Connection(int socket, std::uint64_t id, const Limits& limits)
-    : socket_(socket), id_(id), limits_(limits), last_taken_(Clock::now()) {
-    current_ = this;
-    // Now: later the peer may have gone.
-    read_address(getpeername, socket_, peer_ip_, peer_port_);
-    read_address(getsockname, socket_, own_ip_, own_port_);
+// The peer is asked for now: later it may have gone.
+Connection::Connection(int socket, const Limits& limits)
+    : socket_(socket), limits_(limits), peer_(peer_of(socket)), last_taken_(Clock::now()) {
     set_option(socket_, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(socket_, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(socket_, SOL_SOCKET, SO_SNDBUF, limits_.socket_buffer);
@@ -79,7 +67,6 @@ Connection::Connection(int socket, std::uint64_t id, const Limits& limits)
 }
 
 Connection::~Connection() {
-    current_ = nullptr;
     close(socket_);
 }
 
@@ -87,7 +74,6 @@ Connection::Arrival Connection::await_head() {
     input_.erase(0, at_);
     at_ = 0;
     head_bytes_ = 0;
-    may_read_ = 0;
     read_fault_ = ReadFault::none;
     bytes_written_ = 0;
     request_arrived_ = Clock::now();
@@ -111,9 +97,16 @@ Connection::Arrival Connection::await_head() {
 }
 
 void Connection::begin_body() {
+    at_ += head_bytes_;
+    head_bytes_ = 0;
     read_deadline_ = Clock::now() + limits_.body;
     waited_ = {};
-    may_read_ = head_bytes_ + kFramingFactor * limits_.body_bytes + kFramingSlack;
+}
+
+bool Connection::await_more() {
+    input_.erase(0, at_);
+    at_ = 0;
+    return fill(read_deadline_);
 }
 
 bool Connection::fill(Clock::time_point deadline) {
@@ -138,35 +131,12 @@ bool Connection::fill(Clock::time_point deadline) {
     return n > 0;
 }
 
-ssize_t Connection::read(char* to, size_t size) {
-    if (read_fault_ != ReadFault::none) return -1;
-    if (at_ == input_.size()) {
-        input_.clear();
-        at_ = 0;
-        head_bytes_ = 0;
-        // A client that asked whether it may send its body waits for the word.
-        if (!flush_some() || !fill(read_deadline_)) return read_fault_ == ReadFault::closed ? 0 : -1;
-    }
-    const std::size_t n = std::min({size, input_.size() - at_, may_read_});
-    if (n == 0) {
-        read_fault_ = ReadFault::too_large;
-        return -1;
-    }
-    input_.copy(to, n, at_);
-    at_ += n;
-    may_read_ -= n;
-    return static_cast<ssize_t>(n);
-}
-
-ssize_t Connection::write(const char* from, size_t size) {
-    if (broken_ || output_.size() - sent_ > limits_.unsent_bytes) {
-        broken_ = true;
-        return -1;
-    }
+void Connection::write(std::string_view bytes) {
+    broken_ |= output_.size() - sent_ > limits_.unsent_bytes;
+    if (broken_) return;
     if (sent_ == output_.size()) last_taken_ = Clock::now();
-    output_.append(from, size);
-    bytes_written_ += size;
-    return static_cast<ssize_t>(size);
+    output_ += bytes;
+    bytes_written_ += bytes.size();
 }
 
 bool Connection::flush_some() {
@@ -206,21 +176,6 @@ void Connection::say_goodbye() {
         input_.clear();
         if (!fill(deadline)) return;
     }
-}
-
-std::string Connection::peer() const {
-    const bool is_v6 = peer_ip_.find(':') != std::string::npos;
-    return is_v6 ? fmt::format("[{}]:{}", peer_ip_, peer_port_) : fmt::format("{}:{}", peer_ip_, peer_port_);
-}
-
-void Connection::get_remote_ip_and_port(std::string& ip, int& port) const {
-    ip = peer_ip_;
-    port = peer_port_;
-}
-
-void Connection::get_local_ip_and_port(std::string& ip, int& port) const {
-    ip = own_ip_;
-    port = own_port_;
 }
 
 }  // namespace vigil::serve

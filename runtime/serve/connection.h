@@ -1,11 +1,9 @@
-// One client's connection, as the stream that the HTTP library reads from and writes to. Reading has a deadline for
-// the whole head and the whole body, not for each byte; writing never waits: what the socket does not take stays here,
-// so that a slow reader holds up nobody but itself.
+// One client's connection. Reading has a deadline for the whole head and the whole body, not for each byte; writing
+// never waits: what the socket does not take stays here, so that a slow reader holds up nobody but itself.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
-#include <httplib.h>
 #include <string>
 #include <string_view>
 
@@ -22,13 +20,13 @@ struct RequestRecord {
     std::string note;         // what else there is to say
 };
 
-class Connection final : public httplib::Stream {
+class Connection {
    public:
     using Clock = std::chrono::steady_clock;
 
-    // Takes `socket` over. `id` > 0, never reused.
-    Connection(int socket, std::uint64_t id, const Limits& limits);
-    ~Connection() override;  // closes the socket
+    // Takes `socket` over.
+    Connection(int socket, const Limits& limits);
+    ~Connection();  // closes the socket
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
@@ -38,19 +36,25 @@ class Connection final : public httplib::Stream {
     Arrival await_head();
     // With its empty line; valid until the next read.
     std::string_view head() const { return std::string_view(input_).substr(at_, head_bytes_); }
-    // What has come of a head that is not whole.
-    std::string_view arrived() const { return std::string_view(input_).substr(at_); }
-    // The body's time begins.
+    // The head has been read, and the body's time begins.
     void begin_body();
+    // What has come and has not been taken: of a head that is not whole, or from the body on. Valid until the next
+    // read.
+    std::string_view arrived() const { return std::string_view(input_).substr(at_); }
+    void take(std::size_t size) { at_ += size; }
+    // Waits for more of the body. False: read_fault() says why.
+    bool await_more();
     // How long its bytes were waited for, which is the client's time and not the server's.
     Clock::duration waited_for_body() const { return waited_; }
 
     // Why the last read gave nothing.
-    enum class ReadFault { none, closed, timed_out, too_large };
+    enum class ReadFault { none, closed, timed_out };
     ReadFault read_fault() const { return read_fault_; }
 
     // ---- writing ----
-    // Sends what the socket takes now. False: the reader has gone, or took nothing for too long.
+    // Keeps `bytes` to be sent. A reader that has left too much behind is given up.
+    void write(std::string_view bytes);
+    // Sends what the socket takes now. False: the reader has gone or was given up, or took nothing for too long.
     bool flush_some();
     // Sends everything, as long as the reader takes it.
     bool flush_all();
@@ -63,38 +67,23 @@ class Connection final : public httplib::Stream {
     // the operating system throw the answer away.
     void say_goodbye();
 
-    std::uint64_t id() const { return id_; }
+    int socket() const { return socket_; }
     Clock::time_point request_arrived() const { return request_arrived_; }
     // "127.0.0.1:5000", "[::1]:5000"
-    std::string peer() const;
+    const std::string& peer() const { return peer_; }
 
     // Of the request under way: everyone who deals with it writes what they know.
     RequestRecord record;
-
-    // The connection that this thread serves.
-    static Connection* current() { return current_; }
-
-    // ---- httplib::Stream ----
-    bool is_readable() const override { return read_fault_ == ReadFault::none; }
-    bool is_writable() const override { return !broken_; }
-    ssize_t read(char* to, size_t size) override;
-    ssize_t write(const char* from, size_t size) override;
-    void get_remote_ip_and_port(std::string& ip, int& port) const override;
-    void get_local_ip_and_port(std::string& ip, int& port) const override;
-    socket_t socket() const override { return socket_; }
 
    private:
     bool fill(Clock::time_point deadline);  // sets read_fault_
 
     const int socket_;
-    const std::uint64_t id_;
     const Limits& limits_;
-    std::string peer_ip_, own_ip_;
-    int peer_port_ = 0, own_port_ = 0;
+    std::string peer_;
     std::string input_;  // from at_ on: arrived and not read
     std::size_t at_ = 0;
     std::size_t head_bytes_ = 0;
-    std::size_t may_read_ = 0;  // of this request
     Clock::time_point read_deadline_;
     Clock::time_point request_arrived_ = Clock::now();
     Clock::duration waited_{};  // for bytes, since begin_body()
@@ -105,7 +94,6 @@ class Connection final : public httplib::Stream {
     Clock::time_point last_taken_;  // when the socket took something, or there was nothing to take
     bool broken_ = false;
     bool closes_ = false;
-    static thread_local Connection* current_;
 };
 
 }  // namespace vigil::serve

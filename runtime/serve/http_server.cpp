@@ -5,14 +5,13 @@
 #include <cstring>
 #include <exception>
 #include <fmt/format.h>
-#include <limits>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <utility>
 
 #include "runtime/serve/connection_threads.h"
-#include "runtime/serve/request_head.h"
+#include "runtime/serve/request_body.h"
 
 namespace vigil::serve {
 namespace {
@@ -37,27 +36,6 @@ bool is_json(std::string_view content_type) {
     return type == kJsonType;
 }
 
-ApiError body_error(Connection::ReadFault fault, const Limits& limits) {
-    switch (fault) {
-        case Connection::ReadFault::timed_out:
-            return {408,
-                    fmt::format("the body did not come within {} s", limits.body.count() / 1000),
-                    "invalid_request_error",
-                    {},
-                    "timeout"};
-        case Connection::ReadFault::too_large:
-            return {413,
-                    fmt::format("the body is longer than {} bytes", limits.body_bytes),
-                    "invalid_request_error",
-                    {},
-                    "body_too_large"};
-        case Connection::ReadFault::closed:
-        case Connection::ReadFault::none:
-            break;
-    }
-    return {400, "the body is not what its headers say", "invalid_request_error", {}, "invalid_http"};
-}
-
 // The library listens on a port that somebody else has if both say SO_REUSEPORT, as it does by default.
 void socket_options(socket_t socket) {
     const int yes = 1;
@@ -66,28 +44,9 @@ void socket_options(socket_t socket) {
 
 }  // namespace
 
-void answer(httplib::Response& response, const ApiError& error) {
-    response.status = error.status;
-    response.set_content(error.json(), kJsonType);
-}
-
 HttpServer::HttpServer(Options options) : options_(std::move(options)) {
     new_task_queue = [this] { return new ConnectionThreads(options_.limits.connections + kRefusers); };
     set_socket_options(socket_options);
-    set_keep_alive_timeout(options_.limits.idle.count() / 1000);
-    set_keep_alive_max_count(std::numeric_limits<std::int32_t>::max());
-    set_default_headers({{"Server", "vigil"}, {"X-Content-Type-Options", "nosniff"}});
-    set_pre_routing_handler(
-        [this](const httplib::Request& request, httplib::Response& response) { return admit(request, response); });
-    set_error_handler(Handler([](const httplib::Request&, httplib::Response& response) {
-        if (response.body.empty()) answer(response, plain_error(response.status));
-    }));
-    set_logger([](const httplib::Request& request, const httplib::Response& response) {
-        RequestRecord& record = Connection::current()->record;
-        record.method = request.method;
-        record.path = request.path;
-        record.status = response.status;
-    });
 }
 
 HttpServer::~HttpServer() {
@@ -97,40 +56,11 @@ HttpServer::~HttpServer() {
 }
 
 void HttpServer::get(const std::string& path, Access access, Route route) {
-    paths_.try_emplace(path, Methods{access}).first->second.get = true;
-    Get(path, [this, route = std::move(route)](const httplib::Request& request, httplib::Response& response) {
-        Exchange exchange{request, response, *Connection::current(), {}};
-        run_route(route, exchange);
-    });
+    paths_.try_emplace(path, Methods{access, {}, {}}).first->second.get = std::move(route);
 }
 
 void HttpServer::post(const std::string& path, Access access, Route route) {
-    paths_.try_emplace(path, Methods{access}).first->second.post = true;
-    Post(path, [this, route = std::move(route)](const httplib::Request& request, httplib::Response& response,
-                                                const httplib::ContentReader& read) {
-        Exchange exchange{request, response, *Connection::current(), {}};
-        bool too_large = false;
-        const bool whole = read([&](const char* data, std::size_t size) {
-            too_large = exchange.body.size() + size > options_.limits.body_bytes;
-            if (!too_large) exchange.body.append(data, size);
-            return !too_large;
-        });
-        if (whole) return run_route(route, exchange);
-        exchange.connection.close_after_answer();
-        response.set_header("Connection", "close");
-        answer(response, body_error(too_large ? Connection::ReadFault::too_large : exchange.connection.read_fault(),
-                                    options_.limits));
-    });
-}
-
-void HttpServer::run_route(const Route& route, Exchange& exchange) {
-    try {
-        route(exchange);
-    } catch (const ApiError& error) {
-        answer(exchange.response, error);
-    } catch (const std::exception& error) {
-        answer(exchange.response, {500, error.what(), "server_error"});
-    }
+    paths_.try_emplace(path, Methods{access, {}, {}}).first->second.post = std::move(route);
 }
 
 void HttpServer::start() {
@@ -165,7 +95,7 @@ void HttpServer::join() {
 }
 
 bool HttpServer::process_and_close_socket(socket_t socket) {
-    Connection connection(socket, next_id_++, options_.limits);
+    Connection connection(socket, options_.limits);
     if (++n_connections_ > options_.limits.connections) {
         refuse(connection, {503,
                             fmt::format("{} connections are open already", options_.limits.connections),
@@ -221,34 +151,43 @@ void HttpServer::serve(Connection& connection) {
 bool HttpServer::serve_request(Connection& connection) {
     RequestHead head;
     try {
-        head = check_head(connection.head(), options_.limits);
+        head = read_head(connection.head(), options_.limits);
     } catch (const ApiError& error) {
         refuse(connection, error);
         return false;
     }
     connection.begin_body();
-    bool closes = head.asks_to_close;
-    const bool answered = process_request(connection, closes, closes, [](httplib::Request& request) {
-        // Compressing a short answer takes longer than sending it, and nobody wants a part of one.
-        request.headers.erase("Accept-Encoding");
-        request.ranges.clear();
-    });
-    const bool taken = connection.flush_all();
+    Response response;
+    Exchange exchange{head, response, connection, {}};
+    bool is_read = !head.has_body;
+    try {
+        const Route& route = admit(head, response);
+        exchange.body = read_body(connection, head, options_.limits);
+        is_read = true;
+        route(exchange);
+    } catch (const ApiError& error) {
+        response.set_error(error);
+    } catch (const std::exception& error) {
+        response.set_error({500, error.what(), "server_error"});
+    }
+    // Of a body that was not read the end is not known.
+    if (!is_read) connection.close_after_answer();
+    connection.record.method = head.method;
+    connection.record.path = head.path;
+    connection.record.status = response.status;
+    const bool goes_on = send_response(connection, head, response);
     report(connection);
     if (connection.closes_after_answer()) connection.say_goodbye();
-    return answered && taken && !closes && !head.asks_to_close && !connection.closes_after_answer();
+    return goes_on;
 }
 
 void HttpServer::refuse(Connection& connection, const ApiError& error) {
-    const std::string body = error.json();
-    const std::string text = fmt::format(
-        "HTTP/1.1 {} {}\r\nServer: vigil\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: "
-        "close\r\n\r\n{}",
-        error.status, reason_phrase(error.status), kJsonType, body.size(), body);
-    connection.write(text.data(), text.size());
-    connection.flush_all();
+    Response response;
+    response.set_error(error);
+    connection.close_after_answer();
     connection.record.status = error.status;
     connection.record.note = error.what();
+    send_response(connection, {}, response);
     report(connection);
     connection.say_goodbye();
 }
@@ -263,55 +202,39 @@ void HttpServer::report(Connection& connection) {
     record = {};
 }
 
-// What can be refused before the body is read. The body then never is, so the connection ends with the answer.
-httplib::Server::HandlerResponse HttpServer::admit(const httplib::Request& request, httplib::Response& response) {
-    const auto reject = [&](const ApiError& error) {
-        answer(response, error);
-        if (request.method != "GET" && request.method != "HEAD") {
-            Connection::current()->close_after_answer();
-            response.set_header("Connection", "close");
-        }
-        return HandlerResponse::Handled;
+// What can be refused before the body is read is.
+const HttpServer::Route& HttpServer::admit(const RequestHead& head, Response& response) const {
+    const auto error = [](int status, const std::string& message, const char* code) {
+        return ApiError(status, message, "invalid_request_error", {}, code);
     };
-    const auto path = paths_.find(request.path);
-    if (path == paths_.end())
-        return reject(
-            {404, fmt::format("there is nothing at {}", request.path), "invalid_request_error", {}, "not_found"});
+    const auto path = paths_.find(head.path);
+    if (path == paths_.end()) throw error(404, fmt::format("there is nothing at {}", head.path), "not_found");
     const Methods& methods = path->second;
-    const bool is_get = request.method == "GET" || request.method == "HEAD";
-    if (!(is_get ? methods.get : request.method == "POST" && methods.post)) {
-        response.set_header("Allow", methods.get ? (methods.post ? "GET, HEAD, POST" : "GET, HEAD") : "POST");
-        return reject({405,
-                       fmt::format("{} is not for {}", request.path, request.method),
-                       "invalid_request_error",
-                       {},
-                       "method_not_allowed"});
+    const bool is_get = head.method == "GET" || head.method == "HEAD";
+    const Route& route = is_get ? methods.get : methods.post;
+    if (!route || !(is_get || head.method == "POST")) {
+        response.headers.emplace_back("Allow", methods.get ? (methods.post ? "GET, HEAD, POST" : "GET, HEAD") : "POST");
+        throw error(405, fmt::format("{} is not for {}", head.path, head.method), "method_not_allowed");
     }
-    if (methods.access == Access::with_key && !has_key(request)) {
-        response.set_header("WWW-Authenticate", "Bearer");
-        return reject({401,
-                       "the API key is missing or wrong: send it as 'Authorization: Bearer KEY'",
-                       "invalid_request_error",
-                       {},
-                       "invalid_api_key"});
+    if (methods.access == Access::with_key && !has_key(head)) {
+        response.headers.emplace_back("WWW-Authenticate", "Bearer");
+        throw error(401, "the API key is missing or wrong: send it as 'Authorization: Bearer KEY'", "invalid_api_key");
     }
-    if (is_get) return HandlerResponse::Unhandled;
+    if (is_get) return route;
     // Other types could be sent by any page that a browser shows, without the browser asking first.
-    if (!is_json(request.get_header_value("Content-Type")))
-        return reject(
-            {415, "the Content-Type has to be application/json", "invalid_request_error", {}, "invalid_content_type"});
-    if (request.has_header("Content-Encoding") && request.get_header_value("Content-Encoding") != "identity")
-        return reject(
-            {415, "a Content-Encoding is not taken", "invalid_request_error", {}, "invalid_content_encoding"});
-    if (stopping_) return reject({503, "the server is shutting down", "server_error", {}, "shutting_down"});
-    return HandlerResponse::Unhandled;
+    if (!is_json(head.content_type))
+        throw error(415, "the Content-Type has to be application/json", "invalid_content_type");
+    if (!head.content_encoding.empty() && head.content_encoding != "identity")
+        throw error(415, "a Content-Encoding is not taken", "invalid_content_encoding");
+    if (stopping_) throw ApiError(503, "the server is shutting down", "server_error", {}, "shutting_down");
+    return route;
 }
 
-bool HttpServer::has_key(const httplib::Request& request) const {
+bool HttpServer::has_key(const RequestHead& head) const {
     if (options_.api_key.empty()) return true;
     constexpr std::string_view scheme = "Bearer ";
-    const std::string given = request.get_header_value("Authorization");
-    return given.starts_with(scheme) && same_secret(std::string_view(given).substr(scheme.size()), options_.api_key);
+    return head.authorization.starts_with(scheme) &&
+           same_secret(head.authorization.substr(scheme.size()), options_.api_key);
 }
 
 }  // namespace vigil::serve

@@ -1,10 +1,10 @@
 // HTTP/1.1 with limits: accepts connections, hands whole requests to the route they name, and answers everything that
-// is wrong below that with an error in the API's shape. cpp-httplib reads and writes the messages; what a hostile
-// client could do to it is kept away from it (request_head.h, connection.h).
+// is wrong below that with an error in the API's shape. cpp-httplib listens; the messages are read and written here
+// (request_head.h, request_body.h, response.h).
 #pragma once
 
 #include <atomic>
-#include <cstdint>
+#include <cstddef>
 #include <functional>
 #include <httplib.h>
 #include <map>
@@ -15,13 +15,15 @@
 #include "runtime/serve/api_error.h"
 #include "runtime/serve/connection.h"
 #include "runtime/serve/limits.h"
+#include "runtime/serve/request_head.h"
+#include "runtime/serve/response.h"
 
 namespace vigil::serve {
 
 // A request that has arrived whole, and its answer.
 struct Exchange {
-    const httplib::Request& request;
-    httplib::Response& response;
+    const RequestHead& head;
+    Response& response;
     Connection& connection;
     std::string body;  // of a POST; its Content-Type is application/json
 };
@@ -61,7 +63,7 @@ class HttpServer final : private httplib::Server {
    private:
     struct Methods {
         Access access;
-        bool get = false, post = false;
+        Route get, post;  // empty: there is none
     };
 
     bool process_and_close_socket(socket_t socket) override;
@@ -69,9 +71,8 @@ class HttpServer final : private httplib::Server {
     bool serve_request(Connection& connection);  // whether another may follow
     void refuse(Connection& connection, const ApiError& error);
     void report(Connection& connection);
-    HandlerResponse admit(const httplib::Request& request, httplib::Response& response);
-    void run_route(const Route& route, Exchange& exchange);
-    bool has_key(const httplib::Request& request) const;
+    const Route& admit(const RequestHead& head, Response& response) const;  // throws ApiError
+    bool has_key(const RequestHead& head) const;
 
     const Options options_;
     std::map<std::string, Methods> paths_;
@@ -79,12 +80,8 @@ class HttpServer final : private httplib::Server {
     int port_ = 0;
     std::atomic<bool> stopping_{false};
     std::atomic<std::size_t> n_connections_{0};
-    std::atomic<std::uint64_t> next_id_{1};
     std::mutex mutex_;          // of open_
     std::map<int, bool> open_;  // sockets, and whether they are idle
 };
-
-// Ends the exchange with an error.
-void answer(httplib::Response& response, const ApiError& error);
 
 }  // namespace vigil::serve

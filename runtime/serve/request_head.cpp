@@ -1,11 +1,10 @@
 #include "runtime/serve/request_head.h"
 
 #include <algorithm>
-#include <cctype>
+#include <array>
 #include <charconv>
 #include <fmt/format.h>
-#include <optional>
-#include <string>
+#include <utility>
 
 #include "runtime/serve/api_error.h"
 
@@ -15,9 +14,16 @@ namespace {
 constexpr std::size_t kLongestMethod = 16;
 
 // RFC 9110, section 5.6.2.
+constexpr std::array<bool, 256> kTokenChars = [] {
+    std::array<bool, 256> is{};
+    for (unsigned char c = '0'; c <= '9'; ++c) is[c] = true;
+    for (unsigned char c = 'A'; c <= 'Z'; ++c) is[c] = is[c | 0x20u] = true;
+    for (const unsigned char c : std::string_view("!#$%&'*+-.^_`|~")) is[c] = true;
+    return is;
+}();
+
 bool is_token_char(char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
-           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+    return kTokenChars[static_cast<unsigned char>(c)];
 }
 
 bool is_token(std::string_view text) {
@@ -29,10 +35,18 @@ bool is_control(char c) {
     return byte < 0x20 || byte == 0x7f;
 }
 
-std::string lower(std::string_view text) {
-    std::string result(text);
-    for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return result;
+char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+}
+
+// `word` is in lower case.
+bool is_word(std::string_view text, std::string_view word) {
+    return std::equal(text.begin(), text.end(), word.begin(), word.end(), [](char a, char b) { return lower(a) == b; });
+}
+
+bool has_word(std::string_view text, std::string_view word) {
+    return std::search(text.begin(), text.end(), word.begin(), word.end(),
+                       [](char a, char b) { return lower(a) == b; }) != text.end();
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -43,6 +57,20 @@ std::string_view trimmed(std::string_view text) {
 
 [[noreturn]] void refuse(int status, const std::string& message, const char* code = "invalid_http") {
     throw ApiError(status, message, "invalid_request_error", {}, code);
+}
+
+// With the bytes that %XX stand for; what is no such thing stays.
+std::string decoded(std::string_view text) {
+    std::string result;
+    result.reserve(text.size());
+    while (!text.empty()) {
+        unsigned byte = 0;
+        const bool escapes = text.front() == '%' && text.size() >= 3 &&
+                             std::from_chars(text.data() + 1, text.data() + 3, byte, 16).ptr == text.data() + 3;
+        result += escapes ? static_cast<char>(byte) : text.front();
+        text.remove_prefix(escapes ? 3 : 1);
+    }
+    return result;
 }
 
 struct RequestLine {
@@ -64,7 +92,6 @@ RequestLine read_request_line(std::string_view line) {
     if (result.target.empty() || (result.target.front() != '/' && result.target != "*") ||
         std::count(result.target.begin(), result.target.end(), '?') > 1)
         refuse(400, "the request's target is not a path");
-    // The library knows these methods alone and calls others malformed.
     static constexpr std::string_view known[] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
                                                  "CONNECT", "OPTIONS", "TRACE", "PATCH"};
     if (std::find(std::begin(known), std::end(known), result.method) == std::end(known))
@@ -72,25 +99,23 @@ RequestLine read_request_line(std::string_view line) {
     return result;
 }
 
-// What the headers say of the body and the connection.
+// What has to be known of the headers until all are read.
 struct HeaderFacts {
-    std::optional<std::uint64_t> content_length;
-    bool chunked = false;
+    bool has_length = false;
     bool has_host = false;
     bool closes = false;
     bool keeps_alive = false;
 };
 
-void take_content_length(std::string_view value, HeaderFacts& facts) {
+std::uint64_t read_length(std::string_view value) {
     std::uint64_t length = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), length);
     if (error != std::errc() || end != value.data() + value.size())
         refuse(400, fmt::format("Content-Length is not a number of bytes: '{}'", value.substr(0, 40)));
-    if (facts.content_length) refuse(400, "Content-Length is given twice");
-    facts.content_length = length;
+    return length;
 }
 
-void take_header(std::string_view line, HeaderFacts& facts) {
+void take_header(std::string_view line, RequestHead& head, HeaderFacts& facts) {
     const std::size_t colon = line.find(':');
     if (colon == std::string_view::npos) refuse(400, "a header line has no colon");
     const std::string_view name = line.substr(0, colon);
@@ -98,32 +123,36 @@ void take_header(std::string_view line, HeaderFacts& facts) {
     const std::string_view value = trimmed(line.substr(colon + 1));
     if (std::any_of(value.begin(), value.end(), [](char c) { return is_control(c) && c != '\t'; }))
         refuse(400, fmt::format("the header {} has control characters", name));
-    const std::string key = lower(name);
-    if (key == "content-length") take_content_length(value, facts);
-    if (key == "transfer-encoding") {
-        if (lower(value) != "chunked" || facts.chunked)
+    if (is_word(name, "content-length")) {
+        if (std::exchange(facts.has_length, true)) refuse(400, "Content-Length is given twice");
+        head.content_length = read_length(value);
+    } else if (is_word(name, "transfer-encoding")) {
+        if (!is_word(value, "chunked") || std::exchange(head.is_chunked, true))
             refuse(400, "the only Transfer-Encoding taken is a single 'chunked'");
-        facts.chunked = true;
+    } else if (is_word(name, "host")) {
+        if (std::exchange(facts.has_host, true)) refuse(400, "Host is given twice");
+    } else if (is_word(name, "connection")) {
+        facts.closes |= has_word(value, "close");
+        facts.keeps_alive |= has_word(value, "keep-alive");
+    } else if (is_word(name, "expect")) {
+        if (!is_word(value, "100-continue")) refuse(417, "the only Expect taken is 100-continue");
+        head.awaits_continue = true;
+    } else if (is_word(name, "authorization")) {
+        head.authorization = value;
+    } else if (is_word(name, "content-type")) {
+        head.content_type = value;
+    } else if (is_word(name, "content-encoding")) {
+        head.content_encoding = value;
     }
-    if (key == "host") {
-        if (facts.has_host) refuse(400, "Host is given twice");
-        facts.has_host = true;
-    }
-    if (key == "connection") {
-        const std::string options = lower(value);
-        facts.closes |= options.find("close") != std::string::npos;
-        facts.keeps_alive |= options.find("keep-alive") != std::string::npos;
-    }
-    if (key == "expect" && lower(value) != "100-continue") refuse(417, "the only Expect taken is 100-continue");
 }
 
 }  // namespace
 
-RequestHead check_head(std::string_view head, const Limits& limits) {
-    const auto next_line = [&head] {
-        const std::size_t end = head.find("\r\n");
-        const std::string_view line = head.substr(0, end);
-        head.remove_prefix(end + 2);
+RequestHead read_head(std::string_view bytes, const Limits& limits) {
+    const auto next_line = [&bytes] {
+        const std::size_t end = bytes.find("\r\n");
+        const std::string_view line = bytes.substr(0, end);
+        bytes.remove_prefix(end + 2);
         return line;
     };
     const std::string_view first = next_line();
@@ -132,28 +161,30 @@ RequestHead check_head(std::string_view head, const Limits& limits) {
                fmt::format("the request line has {} bytes, at most {} are taken", first.size(), limits.line_bytes));
     if (std::any_of(first.begin(), first.end(), is_control)) refuse(400, "the request line has control characters");
     const RequestLine request = read_request_line(first);
+    RequestHead head;
     HeaderFacts facts;
     for (std::string_view line = next_line(); !line.empty(); line = next_line()) {
         if (line.size() > limits.line_bytes)
             refuse(431, fmt::format("a header has {} bytes, at most {} are taken", line.size(), limits.line_bytes));
         if (line.front() == ' ' || line.front() == '\t') refuse(400, "a header is continued on a second line");
-        take_header(line, facts);
+        take_header(line, head, facts);
     }
-    const bool modern = request.version == "HTTP/1.1";
-    if (modern && !facts.has_host) refuse(400, "HTTP/1.1 needs a Host header");
-    if (facts.chunked && facts.content_length) refuse(400, "Content-Length and Transfer-Encoding exclude each other");
-    if (facts.chunked && !modern) refuse(400, "HTTP/1.0 has no Transfer-Encoding");
-    if (facts.content_length.value_or(0) > limits.body_bytes)
-        refuse(413,
-               fmt::format("the body has {} bytes, at most {} are taken", *facts.content_length, limits.body_bytes),
+    head.method = request.method;
+    head.path = decoded(request.target.substr(0, request.target.find('?')));
+    head.is_1_1 = request.version == "HTTP/1.1";
+    head.has_body = head.is_chunked || head.content_length > 0;
+    head.asks_to_close = facts.closes || (!head.is_1_1 && !facts.keeps_alive);
+    if (head.is_1_1 && !facts.has_host) refuse(400, "HTTP/1.1 needs a Host header");
+    if (head.is_chunked && facts.has_length) refuse(400, "Content-Length and Transfer-Encoding exclude each other");
+    if (head.is_chunked && !head.is_1_1) refuse(400, "HTTP/1.0 has no Transfer-Encoding");
+    if (head.content_length > limits.body_bytes)
+        refuse(413, fmt::format("the body has {} bytes, at most {} are taken", head.content_length, limits.body_bytes),
                "body_too_large");
-    const bool takes_body = request.method == "POST" || request.method == "PUT" || request.method == "PATCH";
-    const bool has_body = facts.chunked || facts.content_length.value_or(0) > 0;
-    if (has_body && !takes_body) refuse(400, fmt::format("a {} request has no body", request.method));
-    // Without either the library would read until the client closes.
-    if (takes_body && !facts.chunked && !facts.content_length)
+    const bool takes_body = head.method == "POST" || head.method == "PUT" || head.method == "PATCH";
+    if (head.has_body && !takes_body) refuse(400, fmt::format("a {} request has no body", head.method));
+    if (takes_body && !head.is_chunked && !facts.has_length)
         refuse(411, "the request needs a Content-Length or Transfer-Encoding: chunked");
-    return {.has_body = has_body, .asks_to_close = facts.closes || (!modern && !facts.keeps_alive)};
+    return head;
 }
 
 bool may_begin_request(std::string_view bytes) {

@@ -1,8 +1,8 @@
-// A strict look at a request's head before the HTTP library reads it. The library is lenient: it takes a
-// Content-Length of "abc" for 0 and the body for the next request, skips lines that it does not understand, and cuts
-// answers to what a Range header says.
+// A request's head, read strictly: whoever takes a Content-Length of "abc" for 0 takes the body for the next request.
 #pragma once
 
+#include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "runtime/serve/limits.h"
@@ -10,13 +10,20 @@
 namespace vigil::serve {
 
 struct RequestHead {
-    bool has_body = false;
-    bool asks_to_close = false;  // HTTP/1.0 or Connection: close
+    std::string method;
+    std::string path;              // without the query, its %XX decoded
+    bool is_1_1 = true;            // HTTP/1.1, not 1.0
+    bool has_body = false;         // of content_length bytes, or in chunks
+    bool is_chunked = false;       // Transfer-Encoding: chunked
+    bool awaits_continue = false;  // Expect: 100-continue
+    bool asks_to_close = false;    // HTTP/1.0 or Connection: close
+    std::uint64_t content_length = 0;
+    // Values of headers, empty without them. They lie in the head's bytes, and go with them when the body is read.
+    std::string_view authorization, content_type, content_encoding;
 };
 
-// `head` is the request line and the headers up to and with the empty line. Throws ApiError for what must not reach
-// the library.
-RequestHead check_head(std::string_view head, const Limits& limits);
+// `bytes`: the request line and the headers up to and with the empty line. Throws ApiError for what is wrong.
+RequestHead read_head(std::string_view bytes, const Limits& limits);
 
 // Whether bytes can be the beginning of a request: what is no HTTP at all is refused without waiting for its end.
 bool may_begin_request(std::string_view bytes);

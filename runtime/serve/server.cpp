@@ -40,7 +40,7 @@ void add_tokenizer(HttpServer& http, const Tokenizer& tokenizer, const Limits& l
             else
                 tokens.push_back(token);
         }
-        exchange.response.set_content(dump({{"tokens", std::move(tokens)}}), "application/json");
+        exchange.response.set_json(dump({{"tokens", std::move(tokens)}}));
     });
     http.post("/detokenize", Access::with_key, [&](Exchange& exchange) {
         const InputJson body = parse_object(exchange.body, limits);
@@ -52,7 +52,7 @@ void add_tokenizer(HttpServer& http, const Tokenizer& tokenizer, const Limits& l
                 throw invalid_request(
                     fmt::format("tokens has {}: the vocabulary has {}", token, tokenizer.vocab_size()), "tokens",
                     "invalid_value");
-        exchange.response.set_content(dump({{"content", tokenizer.decode(tokens, true)}}), "application/json");
+        exchange.response.set_json(dump({{"content", tokenizer.decode(tokens, true)}}));
     });
 }
 
@@ -89,25 +89,27 @@ struct Server::Impl {
                 .count();
         http.get("/v1/models", Access::with_key, [this, started](Exchange& e) {
             const Json list = {{"object", "list"}, {"data", Json::array({model_object(service, started)})}};
-            e.response.set_content(dump(list), "application/json");
+            e.response.set_json(dump(list));
         });
         http.get("/health", Access::open, [this](Exchange& e) {
             if (http.stopping()) e.response.status = 503;
-            e.response.set_content(dump({{"status", http.stopping() ? "stopping" : "ok"}}), "application/json");
+            e.response.set_json(dump({{"status", http.stopping() ? "stopping" : "ok"}}));
         });
         http.get("/metrics", Access::with_key, [this](Exchange& e) {
             const Metrics::Now now{.waiting = service.turns.waiting(),
                                    .running = service.turns.busy() ? 1u : 0u,
                                    .connections = http.connections(),
                                    .engine = service.engine.statistics()};
-            e.response.set_content(service.metrics.text(now), "text/plain; version=0.0.4");
+            e.response.type = "text/plain; version=0.0.4";
+            e.response.body = service.metrics.text(now);
         });
         http.get("/", Access::open, [](Exchange& e) {
             const Page page = make_page();
-            e.response.set_header("Content-Security-Policy", page.policy);
-            e.response.set_header("Referrer-Policy", "no-referrer");
-            e.response.set_header("Cache-Control", "no-store");
-            e.response.set_content(page.html, "text/html; charset=utf-8");
+            e.response.headers = {{"Content-Security-Policy", page.policy},
+                                  {"Referrer-Policy", "no-referrer"},
+                                  {"Cache-Control", "no-store"}};
+            e.response.type = "text/html; charset=utf-8";
+            e.response.body = page.html;
         });
     }
 

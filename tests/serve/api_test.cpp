@@ -1,6 +1,7 @@
 // The endpoints as a client meets them: OpenAI's shapes, and that what is asked for happens.
 #include <chrono>
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <string>
 #include <thread>
 
@@ -285,12 +286,52 @@ TEST_CASE("a connection serves one request after the other") {
     CHECK(socket.read_reply().status == 200);
 }
 
+TEST_CASE("a query, escapes in the path and a range change nothing") {
+    CHECK(server().get("/health?why=not").status == 200);
+    CHECK(server().get("/%68ealth").status == 200);
+    CHECK(server().get("/health%3fwhy=not").status == 404);
+    CHECK(server().post("/tokenize?api-version=1", {{"content", "a"}}).status == 200);
+    const Reply all = get(server().port(), "/health", "Range: bytes=0-1\r\n");
+    CHECK(all.status == 200);
+    CHECK(all.body == server().get("/health").body);
+}
+
+TEST_CASE("HEAD has the headers of GET and no body") {
+    Socket socket(server().port());
+    socket.send("HEAD /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    const std::string all = socket.read_to_end().value_or("");
+    CHECK(all.starts_with("HTTP/1.1 200 OK\r\n"));
+    CHECK(all.find(fmt::format("\r\nContent-Length: {}\r\n", server().get("/health").body.size())) !=
+          std::string::npos);
+    CHECK(all.ends_with("\r\n\r\n"));
+}
+
+TEST_CASE("an error leaves a connection open unless its body was not read") {
+    Socket socket(server().port());
+    socket.send("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n" + post_text("/tokenize", "{}"));
+    CHECK(socket.read_reply().status == 404);
+    CHECK(socket.read_reply().status == 400);
+    socket.send(post_text("/nothing", "{}"));
+    const Reply reply = socket.read_reply();
+    CHECK(reply.status == 404);
+    CHECK(reply.headers.at("connection") == "close");
+    CHECK(socket.read_to_end().has_value());
+}
+
 TEST_CASE("a body may come in chunks, and wait for the word to continue") {
     Socket chunked(server().port());
     chunked.send(
         "POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         "9\r\n{\"content\r\n8\r\n\": \"abc\"\r\n1\r\n}\r\n0\r\n\r\n");
     CHECK(chunked.read_reply().status == 200);
+    // Byte by byte, with extensions, and the next request right behind.
+    const std::string pieces =
+        "POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "00009;a=b\r\n{\"content\r\n8 ; c\r\n\": \"abc\"\r\n1\r\n}\r\n0\r\n\r\n" +
+        post_text("/tokenize", "{}");
+    for (const char byte : pieces) chunked.send(std::string(1, byte));
+    CHECK(chunked.read_reply().status == 200);
+    CHECK(chunked.read_reply().status == 400);
     Socket polite(server().port());
     polite.send(
         "POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"

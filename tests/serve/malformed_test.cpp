@@ -159,7 +159,8 @@ TEST_CASE("heads that are no HTTP are refused") {
         {"bare LF in a header", "GET /health HTTP/1.1\r\nHost: a\nX: b\r\n\r\n"},
         {"body of a GET", "GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde"},
         {"head that does not end", "GET /health HTTP/1.1\r\nHost: a\r\n"},
-        {"bad range", "GET /health HTTP/1.1\r\nHost: a\r\nRange: bytes=x-y\r\n\r\n"},
+        {"query without a path", "GET ?health HTTP/1.1\r\nHost: a\r\n\r\n"},
+        {"another server", "GET http://a/health HTTP/1.1\r\nHost: a\r\n\r\n"},
     };
     for (const auto& [name, head] : heads)
         check_refused(name, head,
@@ -203,11 +204,15 @@ TEST_CASE("bodies that are not what their headers say are refused") {
         "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: "
         "chunked\r\n\r\n";
     for (const char* chunks : {"zz\r\nab\r\n0\r\n\r\n", "-5\r\nab\r\n0\r\n\r\n", "2\r\nabc\r\n0\r\n\r\n",
-                               "ffffffffffffffffffff\r\nab\r\n0\r\n\r\n", "\r\n\r\n\r\n", "1\r\n{\r\n0\r\nx\r\n\r\n"})
+                               "ffffffffffffffffffff\r\nab\r\n0\r\n\r\n", "\r\n\r\n\r\n", "1\r\n{\r\n0\r\nx\r\n\r\n",
+                               "0x2\r\n{}\r\n0\r\n\r\n", "2{}\r\n0\r\n\r\n", "2\n{}\n0\n\n\r\n"})
         check_refused(fmt::format("chunks '{}'", chunks), chunked + chunks);
     std::string long_chunks;
     for (int i = 0; i < 90; ++i) long_chunks += "c350\r\n" + std::string(50'000, ' ') + "\r\n";
     check_refused("chunks above the limit", chunked + long_chunks + "0\r\n\r\n", 413);
+    std::string tiny_chunks;
+    for (int i = 0; i < 10'000; ++i) tiny_chunks += "1;" + std::string(1000, 'x') + "\r\n \r\n";
+    check_refused("more framing than the limit", chunked + tiny_chunks + "0\r\n\r\n", 413);
     check_refused("endless chunk length", chunked + std::string(10'000'000, '1'));
 }
 
@@ -222,10 +227,12 @@ TEST_CASE("unknown paths and methods are refused") {
             check_refused(fmt::format("{} {}", method, path),
                           fmt::format("{} {} HTTP/1.1\r\nHost: a\r\n\r\n", method, path), 405);
     for (const char* path : {"/", "/health", "/metrics", "/v1/models"})
-        for (const char* method : {"POST", "PUT", "PATCH"})
+        for (const char* method : {"POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
             check_refused(fmt::format("{} {}", method, path),
-                          fmt::format("{} {} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{{}}", method, path), 405);
+                          fmt::format("{} {} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", method, path), 405);
+    check_refused("with a body", "PUT /health HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", 405);
     CHECK(get(server().port(), "/tokenize").headers.at("allow") == "POST");
+    CHECK(post_raw(server().port(), "/health", "{}").headers.at("allow") == "GET, HEAD");
 }
 
 TEST_CASE("random bytes in a good request are refused or understood") {

@@ -20,15 +20,35 @@ TEST_CASE("an error has all members of OpenAI's") {
 TEST_CASE("a head says whether a body follows and whether the connection ends") {
     const Limits limits;
     const std::string get = "GET / HTTP/1.1\r\nHost: a\r\n";
-    CHECK_FALSE(check_head(get + "\r\n", limits).has_body);
-    CHECK_FALSE(check_head(get + "\r\n", limits).asks_to_close);
-    CHECK(check_head(get + "Connection: Close\r\n\r\n", limits).asks_to_close);
-    CHECK(check_head("GET / HTTP/1.0\r\n\r\n", limits).asks_to_close);
-    CHECK_FALSE(check_head("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", limits).asks_to_close);
+    CHECK_FALSE(read_head(get + "\r\n", limits).has_body);
+    CHECK_FALSE(read_head(get + "\r\n", limits).asks_to_close);
+    CHECK(read_head(get + "Connection: Close\r\n\r\n", limits).asks_to_close);
+    CHECK(read_head("GET / HTTP/1.0\r\n\r\n", limits).asks_to_close);
+    CHECK_FALSE(read_head("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", limits).asks_to_close);
     const std::string post = "POST / HTTP/1.1\r\nHost: a\r\n";
-    CHECK(check_head(post + "Content-Length: 5\r\n\r\n", limits).has_body);
-    CHECK_FALSE(check_head(post + "Content-Length: 0\r\n\r\n", limits).has_body);
-    CHECK(check_head(post + "Transfer-Encoding: Chunked\r\n\r\n", limits).has_body);
+    CHECK(read_head(post + "Content-Length: 5\r\n\r\n", limits).has_body);
+    CHECK_FALSE(read_head(post + "Content-Length: 0\r\n\r\n", limits).has_body);
+    CHECK(read_head(post + "Transfer-Encoding: Chunked\r\n\r\n", limits).has_body);
+}
+
+TEST_CASE("a head names a path, without its query and its escapes, and the headers that are asked for") {
+    const Limits limits;
+    const auto path = [&](const std::string& target) {
+        return read_head("GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n", limits).path;
+    };
+    CHECK(path("/health?a=b/c") == "/health");
+    CHECK(path("/%68ea%6Cth?%41") == "/health");
+    CHECK(path("/a%2fb%00+%zz%4") == std::string("/a/b\0+%zz%4", 11));
+    const std::string bytes =
+        "POST / HTTP/1.1\r\nHOST: a\r\ncontent-type:\tapplication/json \r\nAUTHORIZATION: Bearer x\r\n"
+        "Content-Encoding: gzip\r\nExpect: 100-Continue\r\nContent-Length: 7\r\n\r\n";
+    const RequestHead head = read_head(bytes, limits);
+    CHECK(head.method == "POST");
+    CHECK(head.content_type == "application/json");
+    CHECK(head.authorization == "Bearer x");
+    CHECK(head.content_encoding == "gzip");
+    CHECK(head.awaits_continue);
+    CHECK(head.content_length == 7);
 }
 
 TEST_CASE("what cannot begin a request is known from its first bytes") {
