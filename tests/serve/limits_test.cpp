@@ -129,8 +129,10 @@ TEST_CASE("connections above the limit are told so") {
     CHECK(reply.error_code() == "too_many_connections");
     open.clear();
     const auto give_up = Clock::now() + kPatience;
-    while (server.get("/health").status != 200 && Clock::now() < give_up) std::this_thread::sleep_for(10ms);
-    CHECK(server.get("/health").status == 200);
+    // Once: the connection that was answered may still be open for the next.
+    int status = 0;
+    while ((status = server.get("/health").status) != 200 && Clock::now() < give_up) std::this_thread::sleep_for(10ms);
+    CHECK(status == 200);
 }
 
 TEST_CASE("a generation that takes too long ends there") {
