@@ -36,7 +36,7 @@ struct OneStep {
 template <std::uint32_t Kinds>
 __global__ void __launch_bounds__(kThreads, 1) resident_kernel(const __grid_constant__ KernelArgs args) {
     extern __shared__ __align__(128) char shared[];
-    run_block(args, shared, false, AllRuns{args}, ResidentLoop<Kinds>{args});
+    run_block(args, shared, false, AllRuns<Kinds>{{args}}, ResidentLoop<Kinds>{args});
 }
 
 template <std::uint32_t Kinds, ring::Phase P>

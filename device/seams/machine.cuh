@@ -338,6 +338,24 @@ struct Machine {
         }
         return untagged(word);
     }
+    // N words, the i-th at from(i): all are looked at again until all are there, since one after the other each might
+    // cost a trip.
+    template <int N, class From>
+    VIGIL_DEVICE void take(float (&x)[N], const Awaited& awaited, From&& from) {
+        std::uint64_t give_up = 0;
+        for (std::uint32_t spins = 0;; ++spins) {
+            std::uint32_t different = 0;
+            std::uint32_t seen = 0;
+            VIGIL_UNROLL
+            for (int i = 0; i < N; ++i) {
+                seen = Team::load_word(from(i));
+                different |= seen ^ awaited.epoch;
+                x[i] = untagged(seen);
+            }
+            if (!ExchangeT::kWaits || (different & kEpochMask) == 0) return;
+            if (!exchange.keeps_waiting(team, scratch(), spins, give_up, awaited, seen, 0)) return;
+        }
+    }
 };
 
 // The sum of one value per warp in shared memory: by all lanes at once instead of one after the other.

@@ -29,6 +29,7 @@ constexpr float kWeightBits = 15.0f;
 
 constexpr int kTilePositions = 8;
 constexpr int kWarpColumns = 64;
+constexpr int kMergedAtOnce = 8;  // warps whose findings a thread reads before it adds them up
 
 // What a warp works on: a pass and, of the values, some columns. Both are powers of two in number; the last passes may
 // have no heads.
@@ -81,25 +82,6 @@ VIGIL_DEVICE std::uint32_t two_parts(float v) {
     return as_word(__floats2half2_rn(v, v - __half2float(__float2half_rn(v))));
 }
 
-// Looks at N words, the i-th at from + column(i), until all carry the epoch.
-template <int N, class Team, class X, class Column>
-VIGIL_DEVICE void take_columns(Machine<Team, X>& m, const float* from, const Awaited& awaited, float (&x)[N],
-                               Column&& column) {
-    std::uint64_t give_up = 0;
-    for (std::uint32_t spins = 0;; ++spins) {
-        std::uint32_t different = 0;
-        std::uint32_t seen = 0;
-        VIGIL_UNROLL
-        for (int i = 0; i < N; ++i) {
-            seen = Team::load_word(from + column(i));
-            different |= seen ^ awaited.epoch;
-            x[i] = untagged(seen);
-        }
-        if (!X::kWaits || (different & kEpochMask) == 0) return;
-        if (!m.exchange.keeps_waiting(m.team, m.scratch(), spins, give_up, awaited, seen, 0)) return;
-    }
-}
-
 // Norms and rotates one of the group's queries or, behind them and in the block that has this position, its key, or the
 // value. A warp; each lane has a pair of elements that are rotated together, or two pairs.
 template <int HeadDim, class M>
@@ -125,7 +107,7 @@ VIGIL_DEVICE void prepare_head(M& m, const KernelArgs& a, const LayerWeights& w,
     VIGIL_UNROLL
     for (int e = 0; e < kElements; ++e) weights[e] = norm != nullptr ? norm[column(e)] : 1.0f;
     float x[kElements];
-    take_columns(m, from, awaited, x, column);
+    m.take(x, awaited, [&](int e) { return from + column(e); });
     __syncwarp();
     if (norm != nullptr) {
         float squares = 0.0f;
@@ -373,16 +355,34 @@ VIGIL_DEVICE void attend_part(M& m, const KernelArgs& a, const LayerWeights& w, 
         const Shared row = slots.row(job, 0, head % kPassHeads);
         const auto at = [&](int n, int offset) { return row + static_cast<Shared>(n * slots.step() + offset); };
         float top = -INFINITY;
-        VIGIL_UNROLL_BY(4)
-        for (int n = 0; n < n_warps; ++n) top = fmaxf(top, load_shared_float(at(n, WarpSlots::kStatistics)));
         float sum = 0.0f;
         float value = 0.0f;
-        VIGIL_UNROLL_BY(4)
-        for (int n = 0; n < n_warps; ++n) {
-            const uint2 found = load_shared8(at(n, WarpSlots::kStatistics));
-            const float weight = exp2_approximate(__uint_as_float(found.x) - top);
-            sum = fmaf(__uint_as_float(found.y), weight, sum);
-            value = fmaf(load_shared_float(at(n, 4 * (column % kWarpColumns))), weight, value);
+        VIGIL_UNROLL_BY(1)
+        for (int n = 0; n < n_warps; n += kMergedAtOnce) {
+            float tops[kMergedAtOnce], sums[kMergedAtOnce], of_warp[kMergedAtOnce];
+            float highest = top;
+            VIGIL_UNROLL
+            for (int k = 0; k < kMergedAtOnce; ++k) {
+                uint2 found = {__float_as_uint(-INFINITY), 0};
+                of_warp[k] = 0.0f;
+                if (n + k < n_warps) {
+                    found = load_shared8(at(n + k, WarpSlots::kStatistics));
+                    of_warp[k] = load_shared_float(at(n + k, 4 * (column % kWarpColumns)));
+                }
+                tops[k] = __uint_as_float(found.x);
+                sums[k] = __uint_as_float(found.y);
+                highest = fmaxf(highest, tops[k]);
+            }
+            const float keep = exp2_approximate(top - highest);
+            sum *= keep;
+            value *= keep;
+            top = highest;
+            VIGIL_UNROLL
+            for (int k = 0; k < kMergedAtOnce; ++k) {
+                const float weight = exp2_approximate(tops[k] - top);
+                sum = fmaf(sums[k], weight, sum);
+                value = fmaf(of_warp[k], weight, value);
+            }
         }
         const int stride = a.plan.max_kv_splits;
         float* to = a.act.partials + (kv_head * per_group + head) * (HeadDim + 2) * stride + split;
@@ -435,6 +435,12 @@ VIGIL_DEVICE void attention(StreamMachine<K, X>& m, const KernelArgs& a, const L
         else
             sm90::attend_parts<128>(m, a, w, layer, t);
     }
+}
+
+// One after the other, each of them would cost a trip.
+template <std::uint32_t K, class X, class From>
+VIGIL_DEVICE void take_part(StreamMachine<K, X>& m, const Awaited& awaited, float (&part)[3], From&& from) {
+    m.take(part, awaited, from);
 }
 
 }  // namespace vigil::device

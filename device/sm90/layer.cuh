@@ -24,8 +24,7 @@ VIGIL_DEVICE void move_behind(M& m, const Run& r, const ChunkWalk& walk) {
     std::uint32_t parity = cursor.parity();
     for (; stage >= walk.n_stages; stage -= walk.n_stages) parity ^= 1;
     cursor.move_to(stage, parity);
-    cursor.next_run();
-    if (r.joined != 0) cursor.next_run();
+    cursor.begin_at(cursor.run() + static_cast<Shared>(sizeof(Run) << r.joined));
 }
 
 // done(to, product, second product of a pair, word) by one thread per row. `word` is what ahead(row) asked for before
@@ -43,7 +42,7 @@ VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Projection& p, Ahead&
         if (gathers) looks.look(p, tiles::kScaleCols * m.team.warp(), m.team.lane());
         const Run r = current_run(m);
         if (r.n_chunks == 0) {  // no share: not even the input is waited for
-            m.team.stream.next_run();
+            m.team.stream.begin_at(m.team.stream.run() + static_cast<Shared>(sizeof(Run)));
             break;
         }
         last = r.last_of_phase != 0;
@@ -71,9 +70,8 @@ VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Projection& p, Ahead&
         }
         m.team.sync();
         if (sums.warp_has_rows()) {
-            const float product = sums.first(m.team) * scale;
-            const float other = p.pairs ? sums.second(m.team) * scale : 0.0f;
-            if (sums.row >= 0) done(result.to + sums.row, product, other, word);
+            const float2 products = sums.add_up();
+            if (sums.row >= 0) done(result.to + sums.row, products.x * scale, products.y * scale, word);
         }
         m.team.stream.next_half();
     }
@@ -160,7 +158,7 @@ VIGIL_DEVICE void decode_layers(StreamMachine<K, X>& m, const KernelArgs& a, con
     const int n_layers = a.config.n_layers;
     VIGIL_UNROLL_BY(1)
     for (int layer = 0; layer < n_layers || (layer == n_layers && t.wants_logits); ++layer) {
-        m.team.stream.begin_at(layer * a.plan.stream.runs_per_layer);
+        m.team.stream.begin_at(sm90::run_address(sm90::control(m.team), layer * a.plan.stream.runs_per_layer));
         const LayerWeights& w = layer_weights(m, layer);
         const bool output = layer == n_layers;
         VIGIL_UNROLL_BY(1)

@@ -164,11 +164,10 @@ VIGIL_DEVICE void set_length(const Team& team, int first_logits, int n) {
 
 // The block's runs of all layers and of the logits, each thread a layer's. All layers have as many places in the list;
 // those that are left over have no chunks.
-struct AllRuns {
+struct RunsOfAllLayers {
     const KernelArgs& args;
 
-    // Not inlined, since it would cost the kernel registers.
-    VIGIL_DEVICE_COLD void operator()(const Team& team) const {
+    VIGIL_DEVICE void list(const Team& team) const {
         Run* runs = run_list(team, args.plan);
         const int n_layers = args.config.n_layers;
         const int per_layer = args.plan.stream.runs_per_layer;
@@ -186,6 +185,15 @@ struct AllRuns {
         add_logits(team, args, writer);
         set_length(team, n, n + writer.n);
     }
+};
+// Inlined it costs a kernel registers; in the one for all kinds, which has none to spare, the call costs more.
+template <std::uint32_t Kinds>
+struct AllRuns : RunsOfAllLayers {
+    VIGIL_DEVICE_COLD void operator()(const Team& team) const { list(team); }
+};
+template <>
+struct AllRuns<kAllKinds> : RunsOfAllLayers {
+    VIGIL_DEVICE void operator()(const Team& team) const { list(team); }
 };
 
 // Those of one step, for launch and graph dispatch; none if no job is active.
@@ -373,7 +381,7 @@ VIGIL_DEVICE void multiply_chunks_of(StreamControl* c, const ChunkWalk& walk, co
 // The run that the block is at.
 template <class M>
 VIGIL_DEVICE Run current_run(const M& m) {
-    return load_run(control(m.team), m.team.stream.run());
+    return load_run(m.team.stream.run());
 }
 
 // What a thread has to do with the sums of a run, worked out while the run's input is on its way. Four threads add up a
@@ -389,7 +397,8 @@ class RowSums {
         first_ = from(r.first_group, partials, thread);
         // A second product whose tiles follow the first's has its groups behind them.
         second_ = first_ + static_cast<Shared>(tiles::row_tiles(r.n_rows) * kGroupBytes);
-        slots_ = slots(r, thread) | slots(r, thread) << 8 | ((thread >> 5) * (32 / 4) < r.n_rows ? kHasRows : 0);
+        slots_ = slots(r, thread) | ((thread >> 5) * (32 / 4) < r.n_rows ? kHasRows : 0);
+        if (r.joined != 0) slots_ |= slots_ << 8 & 0xff00;
     }
     // For one that does not.
     VIGIL_DEVICE void set_second(const Run& r, Shared partials, int thread) {
@@ -398,9 +407,23 @@ class RowSums {
     }
 
     VIGIL_DEVICE bool warp_has_rows() const { return (slots_ & kHasRows) != 0; }
-    // All four threads get the sum; the order is fixed.
-    VIGIL_DEVICE float first(const Team& team) const { return add_up(team, first_, slots_ & 0xff); }
-    VIGIL_DEVICE float second(const Team& team) const { return add_up(team, second_, slots_ >> 8 & 0xff); }
+    // Those of the first product and of the second, 0 if there is none. All four threads get them; the order is fixed.
+    VIGIL_DEVICE float2 add_up() const {
+        const std::uint32_t n_first = slots_ & 0xff;
+        const std::uint32_t n_second = slots_ >> 8 & 0xff;
+        float2 sum = {0.0f, 0.0f};
+        VIGIL_UNROLL
+        for (std::uint32_t s = 0; s < kSlots; s += 4) {
+            if (s < n_first) sum.x += load_shared_float(first_ + s * kSlotFloats * 4);
+            if (s < n_second) sum.y += load_shared_float(second_ + s * kSlotFloats * 4);
+        }
+        VIGIL_UNROLL
+        for (int mask = 2; mask > 0; mask /= 2) {
+            sum.x += __shfl_xor_sync(~0u, sum.x, mask);
+            sum.y += __shfl_xor_sync(~0u, sum.y, mask);
+        }
+        return sum;
+    }
 
    private:
     static constexpr std::uint32_t kHasRows = 1u << 16;
@@ -414,13 +437,6 @@ class RowSums {
         const int row_of_tile = (thread >> 2) & (tiles::kRows - 1);
         return partials + static_cast<Shared>((group + (thread >> 6)) * kGroupBytes +
                                               ((thread & 3) * kSlotFloats + row_of_tile) * 4);
-    }
-    static VIGIL_DEVICE float add_up(const Team& team, Shared from, std::uint32_t n_slots) {
-        float sum = 0.0f;
-        VIGIL_UNROLL
-        for (std::uint32_t s = 0; s < kSlots; s += 4)
-            if (s < n_slots) sum += load_shared_float(from + s * kSlotFloats * 4);
-        return team.lane_sum(sum, 4);
     }
 
     Shared first_, second_;
@@ -477,19 +493,29 @@ struct InputLooks {
             if (p.norm_weight != nullptr) weights[u] = *reinterpret_cast<const float4*>(p.norm_weight + i);
         }
     }
+    // At group From and those behind it.
+    template <int From>
+    VIGIL_DEVICE void look_again(const Projection& p, int first, int lane) {
+        VIGIL_UNROLL
+        for (int u = From; u < kGroups; ++u) {
+            const int base = first + u * kStep;
+            if (base < p.cols) quads[u] = Team::load_quad(p.from + column(p, base, lane));
+        }
+    }
 };
 
-// Machine::complete4 for all lanes of a warp at once: they stay together, as what follows wants them.
-template <class M>
-VIGIL_DEVICE Quad complete_in_warp(M& m, Quad quad, const float* from, const Awaited& awaited) {
-    if (!decltype(m.exchange)::kWaits) return quad;
+// Completes group U, Machine::complete4 for all lanes of a warp at once: they stay together, as what follows wants
+// them. While it waits it looks at the next group again, too, since one after the other each would cost a trip.
+template <int U, class M>
+VIGIL_DEVICE void complete_in_warp(M& m, const Projection& p, InputLooks& looks, int first, int lane) {
+    if (!decltype(m.exchange)::kWaits) return;
     std::uint64_t give_up = 0;
-    for (std::uint32_t spins = 0; !__all_sync(~0u, quad.carries(awaited.epoch)); ++spins) {
-        const bool waits = m.exchange.keeps_waiting(m.team, m.scratch(), spins, give_up, awaited, quad.word[0], 0);
+    for (std::uint32_t spins = 0; !__all_sync(~0u, looks.quads[U].carries(p.awaited.epoch)); ++spins) {
+        const bool waits =
+            m.exchange.keeps_waiting(m.team, m.scratch(), spins, give_up, p.awaited, looks.quads[U].word[0], 0);
         if (!__all_sync(~0u, waits)) break;
-        quad = Team::load_quad(from);
+        looks.template look_again<U>(p, first, lane);
     }
-    return quad;
 }
 
 // The vector, times the norm's weight if there is one, into the phases' area, once it is complete; returns the lane's
@@ -499,30 +525,39 @@ VIGIL_DEVICE float prepare_input(M& m, std::uint32_t kinds, const Projection& p,
     const int lane = m.team.lane();
     const InputWriter<M::Team::kKinds> writer(shared_address(m.area()), tiles::InputLayout(kinds, p.cols), kinds, lane);
     float squares = 0.0f;
+    const auto add_group = [&](const Quad& quad, const float4& weights, int base) {
+        const bool inside = base + 4 * lane < p.cols;
+        float v[4];
+        VIGIL_UNROLL
+        for (int j = 0; j < 4; ++j) v[j] = inside ? untagged(quad.word[j]) : 0.0f;
+        if (p.norm_weight != nullptr) {
+            const float w[4] = {weights.x, weights.y, weights.z, weights.w};
+            VIGIL_UNROLL
+            for (int j = 0; j < 4; ++j) {
+                squares = fused(m.team, v[j], v[j], squares);
+                v[j] *= w[j];
+            }
+        }
+        writer.store(base, v);
+    };
+    static_assert(InputLooks::kGroups == 2, "as below");
+    constexpr bool kAhead = M::Team::kKinds != kAllKinds;  // whose kernel has no registers for it
     VIGIL_UNROLL_BY(1)
     for (int first = tiles::kScaleCols * m.team.warp(); first < p.cols;) {
-        VIGIL_UNROLL
-        for (int u = 0; u < InputLooks::kGroups; ++u) {
-            const int base = first + u * InputLooks::kStep;
-            if (base >= p.cols) break;  // for the whole warp
-            const Quad quad =
-                complete_in_warp(m, looks.quads[u], p.from + InputLooks::column(p, base, lane), p.awaited);
-            const bool inside = base + 4 * lane < p.cols;
-            float v[4];
-            VIGIL_UNROLL
-            for (int j = 0; j < 4; ++j) v[j] = inside ? untagged(quad.word[j]) : 0.0f;
-            if (p.norm_weight != nullptr) {
-                const float w[4] = {looks.weights[u].x, looks.weights[u].y, looks.weights[u].z, looks.weights[u].w};
-                VIGIL_UNROLL
-                for (int j = 0; j < 4; ++j) {
-                    squares = fused(m.team, v[j], v[j], squares);
-                    v[j] *= w[j];
-                }
-            }
-            writer.store(base, v);
+        complete_in_warp<0>(m, p, looks, first, lane);
+        InputLooks ahead;  // under way while these are converted
+        const int next = first + InputLooks::kGroups * InputLooks::kStep;
+        if (kAhead && next < p.cols) ahead.look(p, next, lane);
+        add_group(looks.quads[0], looks.weights[0], first);
+        if (first + InputLooks::kStep < p.cols) {  // for the whole warp
+            complete_in_warp<1>(m, p, looks, first, lane);
+            add_group(looks.quads[1], looks.weights[1], first + InputLooks::kStep);
         }
-        first += InputLooks::kGroups * InputLooks::kStep;
-        if (first < p.cols) looks.look(p, first, lane);
+        if (kAhead)
+            looks = ahead;
+        else if (next < p.cols)
+            looks.look(p, next, lane);
+        first = next;
     }
     return squares;
 }

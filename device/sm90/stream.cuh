@@ -57,12 +57,23 @@ VIGIL_DEVICE PhaseResult load_phase_result(const StreamControl* c, ring::Phase p
     memcpy(&result, &words, sizeof result);
     return result;
 }
-VIGIL_DEVICE Run load_run(const StreamControl* c, int index) {
-    const Shared at = c->runs + static_cast<Shared>(index * static_cast<int>(sizeof(Run)));
+VIGIL_DEVICE Shared run_address(const StreamControl* c, int index) {
+    return c->runs + static_cast<Shared>(index * static_cast<int>(sizeof(Run)));
+}
+VIGIL_DEVICE Run load_run(Shared at) {
     const uint4 words[2] = {load_shared16(at), load_shared16(at + 16)};
     Run run;
     memcpy(&run, words, sizeof run);
     return run;
+}
+
+// At the list's first run. `shared` is what follows the StreamControl.
+template <std::uint32_t Kinds>
+VIGIL_DEVICE TeamFor<Kinds> make_team(char* shared) {
+    TeamFor<Kinds> team;
+    team.shared = shared;
+    team.stream.begin_at(run_address(control(team), 0));
+    return team;
 }
 
 VIGIL_DEVICE Shared full_barrier(const StreamControl* c, int stage) {
@@ -136,7 +147,7 @@ class Producer {
 
     VIGIL_DEVICE bool send(std::uint32_t begin, std::uint32_t end) {
         for (std::uint32_t r = begin; r < end; ++r) {
-            const Run run = load_run(control_, static_cast<int>(r));
+            const Run run = load_run(run_address(control_, static_cast<int>(r)));
             const char* from = run.from;
             const std::uint32_t whole = run.chunk_bytes << run.stage_log2;
             std::uint32_t left = run.n_chunks * run.chunk_bytes;

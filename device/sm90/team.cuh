@@ -30,16 +30,13 @@ struct StreamCursor {
     VIGIL_DEVICE std::uint32_t parity() const { return bits >> 8 & 1; }
     VIGIL_DEVICE int half() const { return static_cast<int>(bits >> 9 & 1); }   // of the partial sums
     VIGIL_DEVICE int norm() const { return static_cast<int>(bits >> 10 & 1); }  // of the warps' sums of squares
-    VIGIL_DEVICE int run() const { return static_cast<int>(bits >> kRunShift); }
+    VIGIL_DEVICE std::uint32_t run() const { return bits >> kRunShift; }        // its address in shared memory
     VIGIL_DEVICE void move_to(int stage, std::uint32_t parity) {
         bits = (bits & ~0x1ffu) | static_cast<std::uint32_t>(stage) | parity << 8;
     }
     VIGIL_DEVICE void next_half() { bits ^= 1 << 9; }
     VIGIL_DEVICE void next_norm() { bits ^= 1 << 10; }
-    VIGIL_DEVICE void next_run() { bits += 1 << kRunShift; }
-    VIGIL_DEVICE void begin_at(int run) {
-        bits = (bits & ((1u << kRunShift) - 1)) | static_cast<std::uint32_t>(run) << kRunShift;
-    }
+    VIGIL_DEVICE void begin_at(std::uint32_t run) { bits = (bits & ((1u << kRunShift) - 1)) | run << kRunShift; }
 
    private:
     static constexpr int kRunShift = 11;
@@ -70,13 +67,6 @@ struct TeamFor : Team {
         return (Kinds & (Kinds - 1)) == 0 ? Kinds : of_phase;
     }
 };
-
-template <std::uint32_t Kinds>
-VIGIL_DEVICE TeamFor<Kinds> make_team(char* shared) {
-    TeamFor<Kinds> team;
-    team.shared = shared;
-    return team;
-}
 
 // The sets that there are kernels for. That of all kinds has the portable attention, for mixtures and unusual heads.
 constexpr std::uint32_t kAllKinds = tiles::kInt8Digits | tiles::kHalfParts | tiles::kBfloatParts | tiles::kFloats;

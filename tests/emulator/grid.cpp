@@ -29,8 +29,9 @@ void run_blocks(const device::KernelArgs& args, int n_blocks, bool one_token, Li
 }  // namespace
 
 void run_resident(const device::KernelArgs& args) {
-    run_blocks<device::ResidentExchange<Team>>(args, args.plan.n_blocks, false, device::sm90::AllRuns{args},
-                                               [&](auto& m) { device::resident_loop(m, args); });
+    run_blocks<device::ResidentExchange<Team>>(
+        args, args.plan.n_blocks, false, [&](const Team& team) { device::sm90::RunsOfAllLayers{args}.list(team); },
+        [&](auto& m) { device::resident_loop(m, args); });
 }
 
 void run_step(const device::KernelArgs& args, device::Step step) {
