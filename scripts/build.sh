@@ -2,6 +2,7 @@
 # Builds vigil; the presets are in CMakePresets.json.
 #   scripts/build.sh                 build/vigil: for sm_75, sm_80 and sm_90 where CUDA 12 or newer is there, else for the CPU
 #   scripts/build.sh m40             build-m40/vigil: for sm_52, with CUDA 11.8 (installed first if no fitting one is there)
+#   scripts/build.sh racecheck       build-racecheck/: the Hopper kernels as compute-sanitizer's racecheck understands them
 #   scripts/build.sh cpu             build/vigil without CUDA, whatever is there
 #   scripts/build.sh debug|asan|tsan build-debug/, build-asan/, build-tsan/: CPU only
 # What follows the kind goes to `cmake --build`: `scripts/build.sh default --target vigil` leaves out tests and benchmarks.
@@ -15,10 +16,14 @@ shift || true
 
 cuda=()
 case $kind in
-    default)
+    default | racecheck)
         if nvcc=$(newest_nvcc 12 99); then
             say "CUDA compiler: $nvcc, release $(cuda_release "$nvcc")"
-            preset=cuda cuda=(-DCMAKE_CUDA_COMPILER="$nvcc" -DCUDAToolkit_ROOT="$(dirname "$(dirname "$nvcc")")")
+            preset=cuda
+            [ "$kind" = default ] || preset=racecheck
+            cuda=(-DCMAKE_CUDA_COMPILER="$nvcc" -DCUDAToolkit_ROOT="$(dirname "$(dirname "$nvcc")")")
+        elif [ "$kind" = racecheck ]; then
+            die 'no CUDA compiler of release 12 or newer'
         else
             say 'no CUDA compiler of release 12 or newer: building for the CPU only'
             preset=release
@@ -38,7 +43,7 @@ case $kind in
         ;;
     cpu) preset=release ;;
     debug | asan | tsan) preset=$kind ;;
-    *) die "unknown kind '$kind' (none, m40, cpu, debug, asan or tsan)" ;;
+    *) die "unknown kind '$kind' (none, m40, racecheck, cpu, debug, asan or tsan)" ;;
 esac
 
 launcher=()

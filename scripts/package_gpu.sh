@@ -1,7 +1,8 @@
 #!/bin/bash
 # Collects what a bare GPU machine needs to run the tests and benchmarks into .gpu/ (ignored by git): the stripped
-# programs of build/ and build-m40/, the shared libraries that such a machine may lack, and the list of tests. The
-# machine needs a driver and a C library no older than this one's; scripts/gpu_check.sh runs there.
+# programs of build/ and build-m40/ and, of build-racecheck/, the tests that racecheck runs, the shared libraries that
+# such a machine may lack, and the lists of tests. The machine needs a driver and a C library no older than this one's;
+# scripts/gpu_check.sh runs there.
 #   scripts/package_gpu.sh            the programs, at most 60 MiB, into .gpu/
 #   scripts/package_gpu.sh model      the model in two halves, into .gpu-model/1-of-2/ and .gpu-model/2-of-2/, for transfers
 #                                     that limit what one of them may hold: `scripts/gpu_check.sh stash` joins them there
@@ -29,7 +30,7 @@ add_libraries_of() {
         while read -r library; do cp -Ln "$library" "$package/lib/"; done || true
 }
 
-for build in build build-m40; do
+for build in build build-m40 build-racecheck; do
     [ -d "$build" ] || { say "$build is not there: left out"; continue; }
     say "collecting $build"
     # Every test as CTest knows it: name, labels, environment, command; programs below the build folder travel.
@@ -48,6 +49,8 @@ with open(f"{package}/{build}.tests", "w") as listing:
         if not properties.keys().isdisjoint({"WILL_FAIL", "PASS_REGULAR_EXPRESSION"}):
             continue  # judged by CTest, not by the exit code; none of them needs a GPU
         labels = properties.get("LABELS", [])
+        if build == "build-racecheck" and "racecheck" not in labels:
+            continue
         programs.add(os.path.relpath(command[0], root))
         line = [os.path.relpath(command[0], root)] + command[1:]
         environment = " ".join(properties.get("ENVIRONMENT", []))

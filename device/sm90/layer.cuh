@@ -13,7 +13,7 @@ template <class M>
 VIGIL_DEVICE void begin_token(const M& m, const TokenContext& t) {
     if (m.team.thread() != 0) return;
     std::uint32_t* token = &control(m.team)->token;
-    ring::store_relaxed(token, (*token / 2 + 1) * 2 + (t.wants_logits ? 1 : 0));
+    set_word(token, (*token / 2 + 1) * 2 + (t.wants_logits ? 1 : 0));  // nobody else writes it
 }
 
 // Moves the cursor behind a run.

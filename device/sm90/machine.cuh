@@ -301,7 +301,7 @@ VIGIL_DEVICE void multiply_chunks(StreamControl* c, ChunkWalk walk, const Run& r
                      static_cast<Shared>(walk.within) * r.chunk_bytes,
                  walk.k * r.slabs, sum);
         __syncwarp();
-        if (lane == 0) {
+        if (lane < kArrivingLanes) {
             const int there = min(1 << r.stage_log2, walk.n - walk.i);
             barrier_arrive(empty_barrier(c, walk.stage),
                            walk.within == 0 ? static_cast<std::uint32_t>(kArrivals + 1 - there) : 1u);

@@ -61,9 +61,31 @@ VIGIL_DEVICE void store_shared8(Shared p, std::uint32_t a, std::uint32_t b) {
     asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(p), "r"(a), "r"(b) : "memory");
 }
 
-// A word from one warp of the block to another, with what was written before it.
-VIGIL_DEVICE void store_release_shared(std::uint32_t* p, std::uint32_t v) {
-    asm volatile("st.release.cta.shared.u32 [%0], %1;" ::"r"(shared_address(p)), "r"(v) : "memory");
+// ---- words that one warp of the block writes and another polls ----------------------------------------------
+
+// racecheck does not know that such words are meant, nor that a barrier of a warp orders its lanes' reads before what
+// one of them says for all. A build for it (VIGIL_RACECHECK) does both in ways that it knows, if more slowly.
+#ifdef VIGIL_RACECHECK
+constexpr bool kForRacecheck = true;
+#else
+constexpr bool kForRacecheck = false;
+#endif
+
+VIGIL_DEVICE void set_word(std::uint32_t* p, std::uint32_t v) {
+    if (kForRacecheck)
+        atomicExch(p, v);
+    else
+        ring::store_relaxed(p, v);
+}
+// With what was written before it.
+VIGIL_DEVICE void release_word(std::uint32_t* p, std::uint32_t v) {
+    if (kForRacecheck)
+        atomicExch(p, v);
+    else
+        asm volatile("st.release.cta.shared.u32 [%0], %1;" ::"r"(shared_address(p)), "r"(v) : "memory");
+}
+VIGIL_DEVICE std::uint32_t poll_word(std::uint32_t* p) {
+    return kForRacecheck ? atomicOr(p, 0u) : ring::load_relaxed(p);
 }
 
 // ---- the block's threads ------------------------------------------------------------------------------------
@@ -82,21 +104,6 @@ VIGIL_DEVICE void block_barrier() {
 template <int Threads>
 VIGIL_DEVICE void named_barrier() {
     asm volatile("barrier.cta.sync 1, %0;" ::"n"(Threads) : "memory");
-}
-// The same; returns in how many of them the predicate is true.
-template <int Threads>
-VIGIL_DEVICE int named_barrier_count(bool predicate) {
-    int count;
-    asm volatile(
-        "{\n"
-        ".reg .pred p;\n"
-        "setp.ne.u32 p, %1, 0;\n"
-        "barrier.cta.red.popc.u32 %0, 1, %2, p;\n"
-        "}"
-        : "=r"(count)
-        : "r"(static_cast<unsigned>(predicate)), "n"(Threads)
-        : "memory");
-    return count;
 }
 
 // ---- mbarrier: a count of arrivals and of bytes under way; its phases alternate in parity -------------------

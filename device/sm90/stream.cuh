@@ -23,6 +23,8 @@ namespace vigil::device::sm90 {
 
 // At a stage's empty barrier: the first of its chunks arrives for those that it lacks.
 constexpr int kArrivals = 1 << tiles::kMaxStageLog2;
+// Lanes of a warp that say that it has read a chunk.
+constexpr int kArrivingLanes = kForRacecheck ? 32 : 1;
 
 VIGIL_DEVICE StreamControl* control(const Team& team) {
     return reinterpret_cast<StreamControl*>(team.shared - sizeof(StreamControl));
@@ -95,7 +97,7 @@ VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
     c->copies_in_flight = plan.stream.copies_in_flight;
     for (int i = 0; i < plan.stream.n_stages; ++i) {
         barrier_init(full_barrier(c, i), 1);
-        barrier_init(empty_barrier(c, i), kArrivals);
+        barrier_init(empty_barrier(c, i), kArrivals * kArrivingLanes);
     }
     c->n_runs = 0;
     c->first_logits = 0;
@@ -129,7 +131,7 @@ class Producer {
     template <class Condition>
     VIGIL_DEVICE bool until(Condition&& condition) {
         for (std::uint32_t spins = 0; !condition(); ++spins) {
-            if (ring::load_relaxed(&control_->stop) != 0) return false;
+            if (poll_word(&control_->stop) != 0) return false;
             CudaTeam::pause(spins);
         }
         return true;
@@ -140,7 +142,7 @@ class Producer {
             // One word, so no order is needed. If a later token has begun already, this one did not want its logits.
             std::uint32_t token = 0;
             const auto ahead = [&] { return static_cast<std::int32_t>((token / 2 - begun) * 2); };  // of 31 bits
-            if (!until([&] { return token = ring::load_relaxed(&control_->token), ahead() >= 0; })) return;
+            if (!until([&] { return token = poll_word(&control_->token), ahead() >= 0; })) return;
             if (ahead() == 0 && token % 2 != 0 && !send(first_logits, n_runs)) return;
         }
     }

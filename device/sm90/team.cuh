@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "device/launch.h"
+#include "device/seams/machine.cuh"
 #include "device/seams/team_cuda.cuh"
 #include "device/sm90/ptx.cuh"
 #include "device/sm90/tiles.h"
@@ -54,7 +55,20 @@ struct Team : CudaTeam {
     VIGIL_DEVICE int n_threads() const { return kConsumers; }
     VIGIL_DEVICE int n_warps() const { return kConsumers / kWarpSize; }
     VIGIL_DEVICE void sync() const { named_barrier<kConsumers>(); }
-    VIGIL_DEVICE int sync_count(bool predicate) const { return named_barrier_count<kConsumers>(predicate); }
+    // Without barrier.red, which synccheck takes for a barrier of the producer's warps, too.
+    VIGIL_DEVICE int sync_count(bool predicate) const {
+        static_assert(kConsumers / kWarpSize == 16, "read as four times four");
+        __syncwarp();
+        const int count = __popc(__ballot_sync(~0u, predicate));
+        auto* counts = reinterpret_cast<float4*>(reinterpret_cast<BlockScratch*>(shared)->reduce);
+        if (lane() == 0) reinterpret_cast<float*>(counts)[warp()] = static_cast<float>(count);
+        sync();
+        float total = 0.0f;
+        VIGIL_UNROLL
+        for (int i = 0; i < 4; ++i) total += (counts[i].x + counts[i].y) + (counts[i].z + counts[i].w);
+        sync();  // before the next one writes
+        return static_cast<int>(total);
+    }
 };
 
 // Of a model whose matrices want their inputs as `Kinds` (a set of tiles::InputKind): a kernel for few kinds is short.

@@ -97,17 +97,14 @@ Collected collect(const std::uint32_t* mine, int words) {
     return warp.collected;
 }
 
-int barrier(int name, int n_threads, bool predicate) {
+void barrier(int name, int n_threads) {
     NamedBarrier& b = current->block->barriers[name];
-    b.count += predicate ? 1 : 0;
     if (++b.arrived == n_threads) {
-        b.count_passed = b.count;
-        b.arrived = b.count = 0;
+        b.arrived = 0;
         ++b.passed;
     } else {
         wait_while(&b.passed, b.passed);
     }
-    return b.count_passed;
 }
 
 void copy_later(void* to, const void* from, std::size_t bytes, std::function<void()> then) {

@@ -29,8 +29,6 @@ struct Warp {
 struct NamedBarrier {
     std::uint64_t passed = 0;
     int arrived = 0;
-    int count = 0;         // of true predicates so far
-    int count_passed = 0;  // at the last pass
 };
 
 struct Block {
@@ -61,8 +59,8 @@ void wait_while(const std::uint64_t* word, std::uint64_t value);
 // Contributes `words` values and returns what lane `l` contributed by collected(l). All lanes of the warp must call.
 using Collected = const std::uint32_t (*)[kMaxWords];
 Collected collect(const std::uint32_t* mine, int words);
-// Of the block's first n threads. Returns how many of them were true.
-int barrier(int name, int n_threads, bool predicate = false);
+// Of the block's first n threads.
+void barrier(int name, int n_threads);
 
 // A copy that happens later; `then` is called when it has.
 void copy_later(void* to, const void* from, std::size_t bytes, std::function<void()> then);

@@ -1,6 +1,7 @@
 // What the device code takes from CUDA itself, for the emulator: vector types, bit casts and collectives.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -109,6 +110,16 @@ inline bool __all_sync(unsigned, bool predicate) {
     const auto all = vigil::emulator::collect(&mine, 1);
     for (int lane = 0; lane < 32; ++lane) predicate = predicate && all[lane][0] != 0;
     return predicate;
+}
+inline unsigned __ballot_sync(unsigned, bool predicate) {
+    const std::uint32_t mine = predicate ? 1 : 0;
+    const auto all = vigil::emulator::collect(&mine, 1);
+    unsigned votes = 0;
+    for (int lane = 0; lane < 32; ++lane) votes |= all[lane][0] << lane;
+    return votes;
+}
+inline int __popc(unsigned v) {
+    return std::popcount(v);
 }
 inline unsigned __reduce_max_sync(unsigned, unsigned v) {
     const auto all = vigil::emulator::collect(&v, 1);

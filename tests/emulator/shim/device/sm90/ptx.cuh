@@ -59,10 +59,14 @@ inline void store_shared8(Shared p, std::uint32_t a, std::uint32_t b) {
 inline void store_shared16(Shared p, float a, float b, float c, float d) {
     store_as(p, float4{a, b, c, d});
 }
-inline void store_release_shared(std::uint32_t* p, std::uint32_t v) {
+constexpr bool kForRacecheck = false;
+inline void set_word(std::uint32_t* p, std::uint32_t v) {
     *p = v;
 }
-inline std::uint32_t load_acquire_shared(const std::uint32_t* p) {
+inline void release_word(std::uint32_t* p, std::uint32_t v) {
+    *p = v;
+}
+inline std::uint32_t poll_word(std::uint32_t* p) {
     return *p;
 }
 
@@ -75,10 +79,6 @@ inline void block_barrier() {
 template <int Threads>
 inline void named_barrier() {
     emulator::barrier(1, Threads);
-}
-template <int Threads>
-inline int named_barrier_count(bool predicate) {
-    return emulator::barrier(1, Threads, predicate);
 }
 
 // An mbarrier's 64 bits.
