@@ -126,7 +126,7 @@ VIGIL_DEVICE void add_phase(const Team& team, const ModelConfig& c, RunWriter& w
 VIGIL_DEVICE void add_logits(const Team& team, const KernelArgs& a, RunWriter& writer) {
     static_assert(kTileRows % tiles::kRows == 0, "whole tiles");
     const Range rows = logit_rows(a.config, team.block(), team.n_blocks());
-    Tensor* output = scratch(team)->output;
+    Tensor* output = team.scratch()->output;
     output[0] = a.weights.output;  // a pointer to the argument would make the compiler copy all of it
     writer.add_rows({rows.begin / tiles::kRows, tiles::row_tiles(rows.end)}, output, nullptr, nullptr);
 }
@@ -136,7 +136,7 @@ VIGIL_DEVICE void describe_phases(const Team& team, const KernelArgs& a) {
     StreamControl* c = control(team);
     c->output_norm = a.weights.output_norm;
     c->no_norm = nullptr;
-    const LayerWeights* layers = scratch(team)->layers;
+    const LayerWeights* layers = team.scratch()->layers;
     const auto describe = [&](ring::Phase phase, const float* from, int cols, const float* const* norm, int stride,
                               float* to) {
         PhaseShape& shape = c->phases[static_cast<int>(phase) - static_cast<int>(ring::Phase::kQkv)];
@@ -448,21 +448,14 @@ class RowSums {
 template <class M>
 VIGIL_DEVICE float* warp_squares(const M& m) {
     static_assert(2 * kConsumers / 32 <= kMaxWarps, "two sets");
-    static_assert(offsetof(BlockScratch, reduce) % sizeof(float4) == 0, "norm_scale reads four at once");
+    static_assert(offsetof(BlockScratch, reduce) % sizeof(float4) == 0, "sum_of_warps reads four at once");
     return m.scratch()->reduce + m.team.stream.norm() * (kConsumers / 32);
 }
 
-// What the products are to be multiplied by. The sums of all warps are read at once: they are few.
+// What the products are to be multiplied by.
 template <class M>
 VIGIL_DEVICE float norm_scale(const M& m, float inverse_cols, float eps) {
-    const auto* sums = reinterpret_cast<const float4*>(warp_squares(m));
-    float total = 0.0f;
-    VIGIL_UNROLL
-    for (int i = 0; i < kConsumers / 32 / 4; ++i) {
-        const float4 four = sums[i];
-        total += (four.x + four.y) + (four.z + four.w);
-    }
-    return inverse_sqrt(m.team, fmaf(total, inverse_cols, eps));
+    return inverse_sqrt(m.team, fmaf(sum_of_warps(warp_squares(m)), inverse_cols, eps));
 }
 
 // One phase's product: y = W · from, or W · (from · norm_weight) / rms(from).

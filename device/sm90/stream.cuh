@@ -29,9 +29,6 @@ constexpr int kArrivingLanes = kForRacecheck ? 32 : 1;
 VIGIL_DEVICE StreamControl* control(const Team& team) {
     return reinterpret_cast<StreamControl*>(team.shared - sizeof(StreamControl));
 }
-VIGIL_DEVICE BlockScratch* scratch(const Team& team) {
-    return reinterpret_cast<BlockScratch*>(team.shared);
-}
 VIGIL_DEVICE Run* run_list(const Team& team, const GridPlan& plan) {
     return reinterpret_cast<Run*>(team.shared - sizeof(StreamControl) + StreamMemory(plan).runs);
 }

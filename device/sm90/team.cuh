@@ -43,10 +43,23 @@ struct StreamCursor {
     static constexpr int kRunShift = 11;
 };
 
+// Of one value per warp, all read at once: they are few. 16-byte aligned.
+VIGIL_DEVICE float sum_of_warps(const float* per_warp) {
+    const auto* fours = reinterpret_cast<const float4*>(per_warp);
+    float total = 0.0f;
+    VIGIL_UNROLL
+    for (int i = 0; i < kConsumers / 32 / 4; ++i) {
+        const float4 four = fours[i];
+        total += (four.x + four.y) + (four.z + four.w);
+    }
+    return total;
+}
+
 // What does not depend on the model's formats.
 struct Team : CudaTeam {
     StreamCursor stream;
 
+    VIGIL_DEVICE BlockScratch* scratch() const { return reinterpret_cast<BlockScratch*>(shared); }
     VIGIL_DEVICE int thread() const { return thread_index(); }
     VIGIL_DEVICE int thread_anew() const { return thread_index(); }
     // Shifts, since the compiler does not know that no index is negative.
@@ -57,15 +70,12 @@ struct Team : CudaTeam {
     VIGIL_DEVICE void sync() const { named_barrier<kConsumers>(); }
     // Without barrier.red, which synccheck takes for a barrier of the producer's warps, too.
     VIGIL_DEVICE int sync_count(bool predicate) const {
-        static_assert(kConsumers / kWarpSize == 16, "read as four times four");
         __syncwarp();
         const int count = __popc(__ballot_sync(~0u, predicate));
-        auto* counts = reinterpret_cast<float4*>(reinterpret_cast<BlockScratch*>(shared)->reduce);
-        if (lane() == 0) reinterpret_cast<float*>(counts)[warp()] = static_cast<float>(count);
+        float* counts = scratch()->reduce;
+        if (lane() == 0) counts[warp()] = static_cast<float>(count);
         sync();
-        float total = 0.0f;
-        VIGIL_UNROLL
-        for (int i = 0; i < 4; ++i) total += (counts[i].x + counts[i].y) + (counts[i].z + counts[i].w);
+        const float total = sum_of_warps(counts);
         sync();  // before the next one writes
         return static_cast<int>(total);
     }
