@@ -1,16 +1,15 @@
 #!/bin/bash
-# Collects what a bare GPU machine needs to run the tests and benchmarks into .gpu/ (ignored by git): the stripped
-# programs of build/ and build-m40/ and, of build-racecheck/, the tests that racecheck runs, the shared libraries that
-# such a machine may lack, and the lists of tests. The machine needs a driver and a C library no older than this one's;
-# scripts/gpu_check.sh runs there.
-#   scripts/package_gpu.sh            the programs, at most 60 MiB, into .gpu/
+# Collects what a bare GPU machine needs to run the tests and benchmarks into .gpu/ (ignored by git), as one archive: the
+# stripped programs of build/ and build-m40/ and, of build-racecheck/, the tests that racecheck runs, the shared libraries
+# that such a machine may lack, and the lists of tests. The machine needs a driver, xz and a C library no older than this
+# one's; scripts/gpu_check.sh unpacks and runs it there.
+#   scripts/package_gpu.sh            the programs into .gpu/package.tar.xz, at most 60 MiB
 #   scripts/package_gpu.sh model      the model in two halves, into .gpu-model/1-of-2/ and .gpu-model/2-of-2/, for transfers
 #                                     that limit what one of them may hold: `scripts/gpu_check.sh stash` joins them there
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 limit_mib=60
-package=$ROOT/.gpu
 cd "$ROOT"
 if [ "${1:-}" = model ]; then
     model=$(scripts/fetch_model.sh)
@@ -20,7 +19,8 @@ if [ "${1:-}" = model ]; then
     done
     exit 0
 fi
-rm -rf "$package"
+package=$(mktemp -d)
+trap 'rm -rf "$package"' EXIT
 mkdir -p "$package/lib"
 
 add_libraries_of() {
@@ -76,6 +76,10 @@ rmdir --ignore-fail-on-non-empty "$package/lib"
 printf '%s\n' "$ROOT" > "$package/source_root"
 git rev-parse HEAD > "$package/commit"
 
-size_mib=$(du -sm "$package" | cut -f1)
-[ "$size_mib" -le $limit_mib ] || die "$package holds $size_mib MiB, more than $limit_mib"
-say "$package: $(wc -l < "$package/programs") programs, $size_mib MiB"
+# Each program holds the same kernels: a dictionary as large as a few programs makes one copy of them.
+say 'packing'
+rm -rf .gpu && mkdir .gpu
+tar -C "$package" --sort=name -c . | xz -T1 --lzma2=preset=2,dict=256MiB,mf=hc4 > .gpu/package.tar.xz
+size_mib=$(du -m .gpu/package.tar.xz | cut -f1)
+[ "$size_mib" -le $limit_mib ] || die ".gpu/package.tar.xz holds $size_mib MiB, more than $limit_mib"
+say ".gpu/package.tar.xz: $(wc -l < "$package/programs") programs, $size_mib MiB"
