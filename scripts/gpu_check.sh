@@ -5,8 +5,8 @@
 #     doctor        what `vigil doctor` says, and nvidia-smi
 #     tests         every test of build/, run for real where the machine has a GPU
 #     tests-m40     the same for build-m40/, through the driver's compiler: the code that an M40 gets
-#     sanitize      compute-sanitizer: memcheck, synccheck and initcheck over the tests labelled `sanitize`; racecheck,
-#                   which is many times slower, over those labelled `racecheck` in build-racecheck/
+#     sanitize      compute-sanitizer: memcheck and initcheck over the tests labelled `sanitize`; synccheck and racecheck,
+#                   which are many times slower, over those labelled `racecheck`, the latter in build-racecheck/
 #     bench         the benchmarks
 #     latency       vigil bench on models of PRESETS (made first): tokens, prompts and submissions by dispatch, as Markdown
 #                   and in vigil_bench.json
@@ -129,9 +129,10 @@ mode_sanitize() {
     local tool
     begin
     if command -v compute-sanitizer >/dev/null; then
-        for tool in memcheck synccheck initcheck; do
+        for tool in memcheck initcheck; do
             run_list sanitize "$package/build.tests" compute-sanitizer --tool "$tool" --error-exitcode 1
         done
+        run_list racecheck "$package/build.tests" compute-sanitizer --tool synccheck --error-exitcode 1
         # What racecheck takes for races is written otherwise in a build for it (device/sm90/ptx.cuh).
         if [ -f "$package/build-racecheck.tests" ]; then
             run_list racecheck "$package/build-racecheck.tests" compute-sanitizer --tool racecheck --error-exitcode 1

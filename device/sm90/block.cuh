@@ -24,7 +24,7 @@ VIGIL_DEVICE void run_block(const KernelArgs& args, char* shared, bool one_token
         take_registers<kConsumerRegisters>();
         consume(shared + sizeof(StreamControl));
         named_barrier<kConsumers>();  // nobody is in the middle of a run
-        if (thread_index() == 0) release_word(&control->stop, 1);
+        if (thread_index() == 0) say_stop(control);
     }
 }
 

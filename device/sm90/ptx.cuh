@@ -63,8 +63,9 @@ VIGIL_DEVICE void store_shared8(Shared p, std::uint32_t a, std::uint32_t b) {
 
 // ---- words that one warp of the block writes and another polls ----------------------------------------------
 
-// racecheck does not know that such words are meant, nor that a barrier of a warp orders its lanes' reads before what
-// one of them says for all. A build for it (VIGIL_RACECHECK) does both in ways that it knows, if more slowly.
+// racecheck does not know that such words are meant, nor that a barrier of a warp orders what its lanes read or wrote
+// before what one of them says for all. A build for it (VIGIL_RACECHECK) does both in ways that it knows, if more
+// slowly.
 #ifdef VIGIL_RACECHECK
 constexpr bool kForRacecheck = true;
 #else
@@ -76,13 +77,6 @@ VIGIL_DEVICE void set_word(std::uint32_t* p, std::uint32_t v) {
         atomicExch(p, v);
     else
         ring::store_relaxed(p, v);
-}
-// With what was written before it.
-VIGIL_DEVICE void release_word(std::uint32_t* p, std::uint32_t v) {
-    if (kForRacecheck)
-        atomicExch(p, v);
-    else
-        asm volatile("st.release.cta.shared.u32 [%0], %1;" ::"r"(shared_address(p)), "r"(v) : "memory");
 }
 VIGIL_DEVICE std::uint32_t poll_word(std::uint32_t* p) {
     return kForRacecheck ? atomicOr(p, 0u) : ring::load_relaxed(p);

@@ -82,6 +82,17 @@ VIGIL_DEVICE Shared empty_barrier(const StreamControl* c, int stage) {
     return shared_address(&c->empty[stage]);
 }
 
+// One thread, when no consumer is in the middle of a run. Nothing is ordered by it.
+VIGIL_DEVICE void say_stop(StreamControl* c) {
+    if (kForRacecheck)
+        barrier_arrive(shared_address(&c->stopped), 1);
+    else
+        set_word(&c->stop, 1);
+}
+VIGIL_DEVICE bool said_stop(StreamControl* c) {
+    return kForRacecheck ? barrier_passed(shared_address(&c->stopped), 0) : poll_word(&c->stop) != 0;
+}
+
 // One thread, before the block synchronises. `shared` is the block's memory.
 VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
     auto* c = reinterpret_cast<StreamControl*>(shared);
@@ -100,6 +111,7 @@ VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
     c->first_logits = 0;
     c->token = 0;
     c->stop = 0;
+    if (kForRacecheck) barrier_init(shared_address(&c->stopped), 1);
     barrier_init_fence();
 }
 
@@ -128,7 +140,7 @@ class Producer {
     template <class Condition>
     VIGIL_DEVICE bool until(Condition&& condition) {
         for (std::uint32_t spins = 0; !condition(); ++spins) {
-            if (poll_word(&control_->stop) != 0) return false;
+            if (said_stop(control_)) return false;
             CudaTeam::pause(spins);
         }
         return true;

@@ -73,6 +73,7 @@ struct alignas(128) StreamControl {
     // Writer: a thread of the consumers. The producer polls.
     std::uint32_t token;  // twice the number of tokens begun so far, plus 1 if the last one's logits are wanted
     std::uint32_t stop;
+    std::uint64_t stopped;  // in its place for racecheck: one arrival, since atomics polled that often never end there
     PhaseShape phases[kPhases];
     const float* output_norm;
     const float* no_norm;  // null

@@ -63,9 +63,6 @@ constexpr bool kForRacecheck = false;
 inline void set_word(std::uint32_t* p, std::uint32_t v) {
     *p = v;
 }
-inline void release_word(std::uint32_t* p, std::uint32_t v) {
-    *p = v;
-}
 inline std::uint32_t poll_word(std::uint32_t* p) {
     return *p;
 }
