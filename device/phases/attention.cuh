@@ -383,21 +383,20 @@ VIGIL_DEVICE void combine_splits(M& m, const KernelArgs& a, int layer, const Tok
         float top = -INFINITY;
         for (int i = 0; i < kParts; ++i) {
             const int p = m.team.lane() + i * M::Team::kWarpSize;
-            max[i] = -INFINITY;
-            if (p >= n_splits) continue;
-            float part[3];
-            take_part(m, awaited, part, [&](int k) { return (k < 2 ? head + k * a.plan.max_kv_splits : column) + p; });
+            float part[3] = {-INFINITY, 0.0f, 0.0f};  // of a lane without one
+            const auto from = [&](int k) { return (k < 2 ? head + k * a.plan.max_kv_splits : column) + p; };
+            if (p < n_splits) take_part(m, awaited, part, from);
             max[i] = part[0];
             sum[i] = part[1];
             value[i] = part[2];
             top = fmaxf(top, max[i]);
         }
         m.trace_gathered(a);
-        top = m.team.lane_max(top);
+        top = max_in_warp(m, top);
         float total = 0.0f;
         float weighted = 0.0f;
         for (int i = 0; i < kParts; ++i) {
-            if (m.team.lane() + i * M::Team::kWarpSize >= n_splits) continue;
+            if (i * M::Team::kWarpSize >= n_splits) break;  // for the whole warp
             const float weight = exponential(m.team, max[i] - top);
             total = fused(m.team, weight, sum[i], total);
             weighted = fused(m.team, weight, value[i], weighted);

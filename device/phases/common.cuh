@@ -73,6 +73,23 @@ VIGIL_DEVICE void load_layer(const M& m, const KernelArgs& a, int layer) {
     for (int i = m.team.n_threads() - 1 - m.team.thread_anew(); i < kWords; i += m.team.n_threads()) to[i] = from[i];
 }
 
+// A number as an integer of the same order, above 0; 0 for what is not a number. Both zeros are the same.
+VIGIL_DEVICE std::uint32_t order_key(float v) {
+    const std::uint32_t bits = ring::float_bits(v + 0.0f);
+    const std::uint32_t key = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
+    return v == v ? key : 0;
+}
+
+VIGIL_DEVICE float number_of_key(std::uint32_t key) {
+    return ring::bits_float((key & 0x80000000u) != 0 ? key & 0x7fffffffu : ~key);
+}
+
+// Where a GPU has an instruction for integers that is one trip through the warp instead of five.
+template <class M>
+VIGIL_DEVICE float max_in_warp(const M& m, float v) {
+    return number_of_key(m.team.lane_highest(order_key(v)));
+}
+
 // Floats that fit into the phases' shared area.
 VIGIL_DEVICE int area_floats(const KernelArgs& a) {
     return a.plan.area_bytes / static_cast<int>(sizeof(float));

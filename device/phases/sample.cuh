@@ -47,17 +47,6 @@ struct VocabSummary {
     int best_token;
 };
 
-// A score as an integer of the same order, above 0; 0 for what is not a number. Both zeros are the same.
-VIGIL_DEVICE std::uint32_t order_key(float score) {
-    const std::uint32_t bits = ring::float_bits(score + 0.0f);
-    const std::uint32_t key = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-    return score == score ? key : 0;
-}
-
-VIGIL_DEVICE float score_of_key(std::uint32_t key) {
-    return ring::bits_float((key & 0x80000000u) != 0 ? key & 0x7fffffffu : ~key);
-}
-
 // Score and token as one number: the key of the score above, the complement of the token below, so that lower tokens
 // win ties.
 VIGIL_DEVICE std::uint64_t ranking_key(float score, int token) {
@@ -150,10 +139,6 @@ VIGIL_DEVICE std::uint64_t highest_in_warp(const M& m, std::uint64_t ranking) {
     return static_cast<std::uint64_t>(key) << 32 | m.team.lane_highest(low);
 }
 template <class M>
-VIGIL_DEVICE float max_in_warp(const M& m, float v) {
-    return score_of_key(m.team.lane_highest(order_key(v)));
-}
-template <class M>
 VIGIL_DEVICE std::uint64_t sum_in_warp(const M& m, std::uint64_t v) {
     for (int mask = M::Team::kWarpSize / 2; mask > 0; mask /= 2)
         v += m.team.lane_exchange(static_cast<unsigned long long>(v), mask);
@@ -193,7 +178,7 @@ VIGIL_DEVICE Highest block_highest(const M& m, SlotTurn& turn, const Highest& mi
     m.team.sync();
     const SampleSlot of_lane = slot_of_lane(m, slots);
     const std::uint64_t highest = highest_in_warp(m, of_lane.key);
-    return {highest, score_of_key(m.team.lane_highest(of_lane.key == highest ? order_key(of_lane.first) : 0))};
+    return {highest, number_of_key(m.team.lane_highest(of_lane.key == highest ? order_key(of_lane.first) : 0))};
 }
 
 template <class M>
@@ -335,7 +320,7 @@ VIGIL_DEVICE VocabSummary summarise_vocab(M& m, const KernelArgs& a, SlotTurn& t
     s.sum_exp = m.team.lane_sum(other.second * shrink(other.first, s.max_logit));
     s.log_sum_exp = s.max_logit + logf(s.sum_exp);
     best = highest_in_warp(m, other.key);
-    s.best_score = score_of_key(key_of_ranking(best));
+    s.best_score = number_of_key(key_of_ranking(best));
     s.best_token = token_of_ranking(best);
     return s;
 }
@@ -499,7 +484,7 @@ VIGIL_DEVICE Highest draw_listed(const M& m, SlotTurn& turn, const std::uint64_t
     VIGIL_UNROLL_BY(1)
     for (int i = m.team.thread_anew(); i < count; i += m.team.n_threads()) {
         if (key_of_ranking(rankings[i]) < threshold || (above != nullptr && above[i] >= wanted)) continue;
-        const float score = score_of_key(key_of_ranking(rankings[i]));
+        const float score = number_of_key(key_of_ranking(rankings[i]));
         const int token = token_of_ranking(rankings[i]);
         const std::uint64_t value = ranking_key(score / s.temperature + gumbel(s.seed, position, token), token);
         if (value > best.ranking) best = {value, score};
@@ -580,7 +565,7 @@ VIGIL_DEVICE std::uint64_t reach(const M& m, SlotTurn& turn, const Candidates& c
     std::uint64_t sum = 0;
     if (c.rankings == nullptr) {
         // By scores, not by keys: a bisection comes here often.
-        const float bound = key > order_key(-INFINITY) ? score_of_key(key) : -INFINITY;
+        const float bound = key > order_key(-INFINITY) ? number_of_key(key) : -INFINITY;
         each_quads(m, c.values, c.count, [&](int, int, const Quad(&quads)[kQuadLooks]) {
             VIGIL_UNROLL
             for (int i = 0; i < 4 * kQuadLooks; ++i) {
@@ -591,7 +576,7 @@ VIGIL_DEVICE std::uint64_t reach(const M& m, SlotTurn& turn, const Candidates& c
     } else {
         each_candidate(m, c, [&](std::uint64_t ranking) {
             if (key_of_ranking(ranking) < key) return;
-            sum += by_mass ? fixed_mass(score_of_key(key_of_ranking(ranking)), best) : 1;
+            sum += by_mass ? fixed_mass(number_of_key(key_of_ranking(ranking)), best) : 1;
         });
     }
     return block_total(m, turn, sum);
@@ -751,7 +736,7 @@ VIGIL_DEVICE void rank_many(const M& m, SlotTurn& turn, const Candidates& c, int
         below = block_highest(m, turn, best).ranking;
         if (m.team.thread_anew() == 0)
             sample_notes(m)->alternatives[rank] = {token_of_ranking(below),
-                                                   score_of_key(key_of_ranking(below)) - log_sum_exp};
+                                                   number_of_key(key_of_ranking(below)) - log_sum_exp};
     }
 }
 
@@ -767,12 +752,12 @@ VIGIL_DEVICE const Alternative* most_probable(M& m, const KernelArgs& a, int n, 
     const std::uint64_t highest = static_cast<std::uint64_t>(kept.highest) << 32;
     const std::uint32_t top = key_of_ranking(block_highest(m, turn, {highest, 0.0f}).ranking);
     const std::uint32_t bound = tile_bound<ByLogit>(m, a, turn, kept, n, top);
-    const int count = collect<ByLogit>(m, a, room, kept, bound, score_of_key(top));
+    const int count = collect<ByLogit>(m, a, room, kept, bound, number_of_key(top));
     if (count <= room.few && count >= n) {
         compare_few(m, room, count, [&](int i, const Standing& standing) {
             if (standing.rank < n)
                 notes->alternatives[standing.rank] = {token_of_ranking(room.rankings[i]),
-                                                      score_of_key(key_of_ranking(room.rankings[i])) - log_sum_exp};
+                                                      number_of_key(key_of_ranking(room.rankings[i])) - log_sum_exp};
         });
         m.team.sync();
     } else {
