@@ -88,6 +88,7 @@ struct StreamNeeds {
     std::uint32_t ffn = 0;              // of the down projection
     std::int32_t stage_bytes = 0;       // the largest stage of any matrix
     std::int32_t copies_in_flight = 0;  // see StreamPlan
+    std::int32_t in_rounds = 0;         // likewise
 };
 
 struct ModelConfig {
@@ -201,6 +202,8 @@ struct StreamPlan {
     std::int32_t runs_per_layer = 0;  // entries of the list that a block makes of its share (device/sm90/stream.cuh) …
     std::int32_t n_runs = 0;          // … and in all, with the output matrix's
     std::uint32_t kinds = 0;          // of tiles::InputKind, for any vector
+    std::int32_t max_cols = 0;        // of an input
+    std::int32_t in_rounds = 0;       // 1: long inputs are multiplied as they come (device/sm90/layer.cuh)
     std::int32_t other_heads = 0;     // 1: than the path's own attention takes (device/sm90/heads.h)
 };
 

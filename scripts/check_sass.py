@@ -23,7 +23,8 @@ STREAMS_WEIGHTS = [r"resident_kernel", *(rf"step_kernel<.*Phase\){phase}>" for p
 # A few words that a kernel keeps in local memory across a phase cost less than having fewer registers per thread would;
 # a loop that spills or an array that is indexed at run time has many more accesses.
 TOLERATED_LOCAL_ACCESSES = 16
-# What the weight stream and its consumers consist of, by the kernels' set of tiles::InputKind (device/sm90/tiles.h).
+# What the weight stream and its consumers consist of, by the kernels' set of tiles::InputKind (device/sm90/tiles.h), which
+# is the lower half of their number (device/sm90/team.cuh).
 HOPPER = {"UBLKCP", "IMMA", "HMMA"}
 HOPPER_BY_KINDS = {1: {"UBLKCP", "IMMA"}, 2: {"UBLKCP", "HMMA"}, 4: {"UBLKCP", "HMMA"}, 15: HOPPER}
 KINDS = re.compile(r"_kernel<(?:\(unsigned int\))?(\d+)")
@@ -105,7 +106,7 @@ def check(kernel, readable):
         return
     if kernel.arch.endswith("a"):
         found = KINDS.search(readable)
-        if missing := HOPPER_BY_KINDS[int(found[1]) if found else 15] - kernel.hopper:
+        if missing := HOPPER_BY_KINDS[int(found[1]) & 0xFFFF if found else 15] - kernel.hopper:
             kernel.problems.append(f"no {', '.join(sorted(missing))} although it streams weights")
     elif kernel.wide_loads == 0:
         kernel.problems.append("no 128-bit load (LDG.128) although it streams weights")

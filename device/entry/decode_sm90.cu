@@ -13,36 +13,36 @@ namespace {
 
 // What the consumers do. Functions that are always inlined, which lambdas are not: called ones would see the kernel's
 // argument through a pointer.
-template <std::uint32_t Kinds>
+template <std::uint32_t Kernel>
 struct ResidentLoop {
     const KernelArgs& args;
 
     VIGIL_DEVICE void operator()(char* shared) const {
-        StreamMachine<Kinds, ResidentExchange<Team>> m{make_team<Kinds>(shared), {}};
+        StreamMachine<Kernel, ResidentExchange<Team>> m{make_team<Kernel>(shared), {}};
         resident_loop(m, args);
     }
 };
-template <std::uint32_t Kinds, ring::Phase P>
+template <std::uint32_t Kernel, ring::Phase P>
 struct OneStep {
     const KernelArgs& args;
     int layer;
 
     VIGIL_DEVICE void operator()(char* shared) const {
-        StreamMachine<Kinds, LaunchExchange<Team>> m{make_team<Kinds>(shared), {}};
+        StreamMachine<Kernel, LaunchExchange<Team>> m{make_team<Kernel>(shared), {}};
         run_phase(m, args, P, layer);
     }
 };
 
-template <std::uint32_t Kinds>
+template <std::uint32_t Kernel>
 __global__ void __launch_bounds__(kThreads, 1) resident_kernel(const __grid_constant__ KernelArgs args) {
     extern __shared__ __align__(128) char shared[];
-    run_block(args, shared, false, AllRuns<Kinds>{{args}}, ResidentLoop<Kinds>{args});
+    run_block(args, shared, false, AllRuns<Kernel>{{args}}, ResidentLoop<Kernel>{args});
 }
 
-template <std::uint32_t Kinds, ring::Phase P>
+template <std::uint32_t Kernel, ring::Phase P>
 __global__ void __launch_bounds__(kThreads, 1) step_kernel(const __grid_constant__ KernelArgs args, const int layer) {
     extern __shared__ __align__(128) char shared[];
-    run_block(args, shared, true, RunsOfStep{args, P, layer}, OneStep<Kinds, P>{args, layer});
+    run_block(args, shared, true, RunsOfStep{args, P, layer}, OneStep<Kernel, P>{args, layer});
 }
 
 struct StepEntry {
@@ -50,27 +50,28 @@ struct StepEntry {
     void (*kernel)(KernelArgs, int);
 };
 
-// The kernels of a model whose inputs are of these kinds.
-template <std::uint32_t Kinds>
+// A resident kernel and the steps beside it, which have no use for rounds.
+template <std::uint32_t Kernel>
 struct Kernels {
-    void (*resident)(KernelArgs) = resident_kernel<Kinds>;
+    static constexpr std::uint32_t kStep = Kernel & ~kInRounds;
+    void (*resident)(KernelArgs) = resident_kernel<Kernel>;
     StepEntry steps[10] = {
-        {ring::Phase::kDirective, step_kernel<Kinds, ring::Phase::kDirective>},
-        {ring::Phase::kEmbed, step_kernel<Kinds, ring::Phase::kEmbed>},
-        {ring::Phase::kQkv, step_kernel<Kinds, ring::Phase::kQkv>},
-        {ring::Phase::kAttention, step_kernel<Kinds, ring::Phase::kAttention>},
-        {ring::Phase::kCombine, step_kernel<Kinds, ring::Phase::kCombine>},
-        {ring::Phase::kOutputProj, step_kernel<Kinds, ring::Phase::kOutputProj>},
-        {ring::Phase::kGateUp, step_kernel<Kinds, ring::Phase::kGateUp>},
-        {ring::Phase::kDown, step_kernel<Kinds, ring::Phase::kDown>},
-        {ring::Phase::kLogits, step_kernel<Kinds, ring::Phase::kLogits>},
-        {ring::Phase::kSample, step_kernel<Kinds, ring::Phase::kSample>},
+        {ring::Phase::kDirective, step_kernel<kStep, ring::Phase::kDirective>},
+        {ring::Phase::kEmbed, step_kernel<kStep, ring::Phase::kEmbed>},
+        {ring::Phase::kQkv, step_kernel<kStep, ring::Phase::kQkv>},
+        {ring::Phase::kAttention, step_kernel<kStep, ring::Phase::kAttention>},
+        {ring::Phase::kCombine, step_kernel<kStep, ring::Phase::kCombine>},
+        {ring::Phase::kOutputProj, step_kernel<kStep, ring::Phase::kOutputProj>},
+        {ring::Phase::kGateUp, step_kernel<kStep, ring::Phase::kGateUp>},
+        {ring::Phase::kDown, step_kernel<kStep, ring::Phase::kDown>},
+        {ring::Phase::kLogits, step_kernel<kStep, ring::Phase::kLogits>},
+        {ring::Phase::kSample, step_kernel<kStep, ring::Phase::kSample>},
     };
 };
 
 template <class Use>
 auto with_kernels(const GridPlan& plan, Use&& use) {
-    return with_kernel_kinds(plan.stream, [&](auto kinds) { return use(Kernels<decltype(kinds)::value>{}); });
+    return with_kernel(plan.stream, [&](auto kernel) { return use(Kernels<decltype(kernel)::value>{}); });
 }
 
 }  // namespace

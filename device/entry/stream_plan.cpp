@@ -43,9 +43,11 @@ bool plan_stream(const ModelConfig& c, std::int32_t shared_bytes, GridPlan& plan
     trial.area_bytes = ceil_div(area, kLine) * kLine;
     trial.stream.stage_bytes = c.stream.stage_bytes;
     trial.stream.copies_in_flight = c.stream.copies_in_flight;
+    trial.stream.in_rounds = c.stream.in_rounds;
     trial.stream.runs_per_layer = runs_per_layer(c, plan.n_blocks);
     trial.stream.n_runs = c.n_layers * trial.stream.runs_per_layer + logits_runs(c, plan.n_blocks);
     trial.stream.kinds = c.stream.dim | c.stream.heads | c.stream.ffn;
+    trial.stream.max_cols = std::max({c.dim, head_rows(c), c.ffn_dim});
     trial.stream.other_heads = sm90::takes_heads(c) ? 0 : 1;
     trial.stream.n_stages = 0;
     const std::int32_t rest = shared_bytes - sm90::StreamMemory(trial).bytes;

@@ -416,6 +416,8 @@ VIGIL_DEVICE void attend_parts(M& m, const KernelArgs& a, const LayerWeights& w,
         part.end = appends ? t.position + 1 : part.begin + shape.split_length;
         part.current = appends ? t.position : -1;
         attend_part<HeadDim>(m, a, w, kv_head, split, part, awaited);
+        m.team.sync();  // nobody reads what the warps left in the partial sums any more
+        m.team.stream.set_met();
     }
 }
 

@@ -27,45 +27,75 @@ VIGIL_DEVICE void move_behind(M& m, const Run& r, const ChunkWalk& walk) {
     cursor.begin_at(cursor.run() + static_cast<Shared>(sizeof(Run) << r.joined));
 }
 
+// What a phase waits for before its product.
+template <class M>
+VIGIL_DEVICE Projection projection(const M& m, const Awaited& awaited) {
+    const StreamControl* c = control(m.team);
+    const PhaseInput shape = load_phase_input(c, awaited.phase);
+    const Shared norm = shared_address(c) + shape.norm_at + static_cast<Shared>(awaited.layer & 1) * shape.norm_stride;
+    return {awaited, shape.from, shape.cols, load_shared_pointer<const float>(norm)};
+}
+
 // done(to, product, second product of a pair, word) by one thread per row. `word` is what ahead(row) asked for before
 // the wait for the input. Whatever can be worked out before that wait is: what comes behind it, everyone waits for.
 template <class M, class Ahead, class Done>
-VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Projection& p, Ahead&& ahead, Done&& done) {
+VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Awaited& awaited, bool pairs, Ahead&& ahead, Done&& done) {
     StreamControl* c = control(m.team);
     RowSums sums;
     std::uint32_t word = 0;
-    int before = 0;  // chunks since the block's last barrier
+    float2 sum = {0.0f, 0.0f};  // of the warp's chunks of a tile so far
+    int before = 0;             // chunks since the block's last barrier
     bool gathers = true;
+    int begin = 0;  // of the input's columns that are still to be gathered
     VIGIL_UNROLL_BY(1)
     for (bool last = false; !last;) {
         InputLooks looks;
-        if (gathers) looks.look(p, tiles::kScaleCols * m.team.warp(), m.team.lane());
+        const Projection p = projection(m, awaited);
+        if (gathers) looks.look(p, begin + tiles::kScaleCols * m.team.warp(), m.team.lane());
         const Run r = current_run(m);
         if (r.n_chunks == 0) {  // no share: not even the input is waited for
             m.team.stream.begin_at(m.team.stream.run() + static_cast<Shared>(sizeof(Run)));
             break;
         }
-        last = r.last_of_phase != 0;
-        const ChunkWalk walk(c, m.team.stream, r, before);
-        if (before == 0) {
-            sums = RowSums(r, walk.partials, m.team.thread());
-            if (!p.pairs && sums.row >= 0) word = ahead(sums.row);
-        } else {
+        // A long input comes in rounds: what of the first tile belongs to one is multiplied before the next one is
+        // waited for. Not behind a norm, whose squares and weights would take registers from the products.
+        const bool more =
+            M::Team::kGathersInRounds && gathers && p.norm_weight == nullptr && begin + InputLooks::kRound < p.cols;
+        ChunkWalk walk(c, m.team.stream, r, before);
+        if (begin > 0)
+            walk.skip(r, begin);
+        else if (before > 0)
             sums.set_second(r, walk.partials, m.team.thread());
+        else {
+            sums = RowSums(r, walk.partials, m.team.thread());
+            if (!pairs && sums.row >= 0) word = ahead(sums.row);
         }
-        move_behind(m, r, walk);
-        const InputView in(shared_address(m.area()), tiles::InputLayout(M::Team::kinds(r.kinds), p.cols),
-                           m.team.lane());
-        if (gathers) gather_input(m, a, r, p, looks);
+        if (gathers && begin == 0) begin_input(m, p.cols);
+        int end = begin + InputLooks::kRound;
+        int end_chunk = chunks_of(r, end);
+        if (!more) {
+            end = p.cols;
+            end_chunk = walk.n;
+            last = r.last_of_phase != 0;
+            move_behind(m, r, walk);
+        }
+        const InputView in(shared_address(m.area()), tiles::InputLayout(M::Team::kinds(r.kinds), p.cols), m.team.lane(),
+                           m.team.stream.input() ^ 1);
+        if (gathers) gather_input(m, a, r, p, looks, begin, end);
+        multiply_chunks_of<M::Team::kKinds>(c, walk, r, in, end_chunk, sum);
+        if (more) {
+            begin += InputLooks::kRound;
+            continue;
+        }
+        begin = 0;
         gathers = false;
-        multiply_chunks_of<M::Team::kKinds>(c, walk, r, in);
-        before = p.pairs && before == 0 && r.joined == 0 ? r.n_chunks : 0;
+        before = pairs && before == 0 && r.joined == 0 ? r.n_chunks : 0;
         if (before != 0) continue;  // the second of a pair comes before the barrier
 
         PhaseResult result;
         float scale = 1.0f;
         if (sums.warp_has_rows()) {
-            result = load_phase_result(c, p.awaited.phase);
+            result = load_phase_result(c, awaited.phase);
             if (result.inverse_cols != 0.0f) scale = norm_scale(m, result.inverse_cols, a.config.norm_eps);
         }
         m.team.sync();
@@ -74,6 +104,7 @@ VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Projection& p, Ahead&
             if (sums.row >= 0) done(result.to + sums.row, products.x * scale, products.y * scale, word);
         }
         m.team.stream.next_half();
+        m.team.stream.set_met();
     }
 }
 
@@ -87,17 +118,10 @@ VIGIL_DEVICE void project_phase(M& m, const KernelArgs& a, ring::Phase phase, co
     const bool vocab = phase == ring::Phase::kLogits;
     const std::uint32_t of_layer = layer_epoch(a, t, layer);
     const std::uint32_t before = residual_epoch(a, t, 2 * layer + (gate_up || down ? 1 : 0));
-    const PhaseInput shape = load_phase_input(c, phase);
-    const Shared norm = shared_address(c) + shape.norm_at + static_cast<Shared>(layer & 1) * shape.norm_stride;
-    Projection p;
-    p.awaited = {phase, vocab ? -1 : layer, qkv || gate_up || vocab ? before : of_layer};
-    p.from = shape.from;
-    p.cols = shape.cols;
-    p.norm_weight = load_shared_pointer<const float>(norm);
-    p.pairs = gate_up;
+    const Awaited awaited{phase, vocab ? -1 : layer, qkv || gate_up || vocab ? before : of_layer};
     if (vocab && m.team.thread() == 0) c->host_logits = host_logits(a, t);
     project(
-        m, a, p,
+        m, a, awaited, gate_up,
         [&](int row) {
             if (vocab) return 0u;
             if (!qkv) return M::Team::load_word(a.act.residual + row);
@@ -159,6 +183,7 @@ VIGIL_DEVICE void decode_layers(StreamMachine<K, X>& m, const KernelArgs& a, con
     VIGIL_UNROLL_BY(1)
     for (int layer = 0; layer < n_layers || (layer == n_layers && t.wants_logits); ++layer) {
         m.team.stream.begin_at(sm90::run_address(sm90::control(m.team), layer * a.plan.stream.runs_per_layer));
+        if (!m.team.stream.met()) m.team.sync();  // for this layer's pointers, with no share of the last one's phases
         const LayerWeights& w = layer_weights(m, layer);
         const bool output = layer == n_layers;
         VIGIL_UNROLL_BY(1)
@@ -172,7 +197,10 @@ VIGIL_DEVICE void decode_layers(StreamMachine<K, X>& m, const KernelArgs& a, con
                 sm90::project_phase(m, a, phase, w, layer, t);
             if (output) break;
             m.trace_phase(a, t, phase, layer);
-            if (phase == ring::Phase::kQkv && layer + 1 < n_layers) load_layer(m, a, layer + 1);
+            if (phase == ring::Phase::kQkv && layer + 1 < n_layers) {
+                load_layer(m, a, layer + 1);
+                m.team.stream.forget_met();
+            }
         }
     }
 }

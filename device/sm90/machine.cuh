@@ -14,8 +14,8 @@
 
 namespace vigil::device {
 
-template <std::uint32_t Kinds, class Exchange>
-using StreamMachine = Machine<sm90::TeamFor<Kinds>, Exchange>;
+template <std::uint32_t Kernel, class Exchange>
+using StreamMachine = Machine<sm90::TeamFor<Kernel>, Exchange>;
 
 namespace sm90 {
 
@@ -187,7 +187,7 @@ struct RunsOfAllLayers {
     }
 };
 // Inlined it costs a kernel registers; in the one for all kinds, which has none to spare, the call costs more.
-template <std::uint32_t Kinds>
+template <std::uint32_t Kernel>
 struct AllRuns : RunsOfAllLayers {
     VIGIL_DEVICE_COLD void operator()(const Team& team) const { list(team); }
 };
@@ -240,6 +240,11 @@ VIGIL_DEVICE bool keeps_waiting_for_stage(StreamControl* c, std::uint32_t spins,
     return false;
 }
 
+// That take so many columns; whole rounds of the warps.
+VIGIL_DEVICE int chunks_of(const Run& r, int cols) {
+    return cols / tiles::kSlabCols >> (r.slabs >> 1);
+}
+
 // What a warp does of a run: which chunks, and where they come from and their sums go.
 struct ChunkWalk {
     Shared stages, partials;
@@ -273,6 +278,18 @@ struct ChunkWalk {
         stage -= n_stages;
         parity ^= 1;
     }
+    // To the first chunk of those that take columns from `begin` on, of the first tile.
+    VIGIL_DEVICE void skip(const Run& r, int begin) {
+        const int n_chunks = chunks_of(r, begin);
+        i += n_chunks;
+        tile = r.first_group;
+        k = i;
+        if (k >= r.chunks_per_tile) {  // once at most, since a round has more chunks than there are warps
+            k -= r.chunks_per_tile;
+            ++tile;
+        }
+        for (stage += n_chunks >> r.stage_log2; stage >= n_stages; stage -= n_stages) parity ^= 1;
+    }
     VIGIL_DEVICE void advance(const Run& r) {
         i += tiles::kWarps;
         tile += r.step_tiles;
@@ -286,15 +303,19 @@ struct ChunkWalk {
     }
 };
 
-// multiply(chunk, first slab of it, sum) for this warp's chunks; leaves one sum per row and slot.
+// multiply(chunk, first slab of it, sum) for this warp's chunks, each once its weights are there and the part of the
+// input that it is multiplied by; leaves one sum per row and slot.
 template <class Multiply>
-VIGIL_DEVICE void multiply_chunks(StreamControl* c, ChunkWalk walk, const Run& r, int lane, Multiply&& multiply) {
-    float2 sum = {0.0f, 0.0f};
+VIGIL_DEVICE void multiply_chunks(StreamControl* c, ChunkWalk& walk, const Run& r, const InputView& in, int end,
+                                  float2& sum, Multiply&& multiply) {
+    const int lane = in.lane;
     VIGIL_UNROLL_BY(1)
-    for (; walk.i < walk.n; walk.advance(r)) {
+    for (; walk.i < end; walk.advance(r)) {
         const Shared full = full_barrier(c, walk.stage);
+        const Shared ready = ready_barrier(c, static_cast<std::uint32_t>(walk.k * r.slabs) / kReadySlabs);
         std::uint64_t give_up = 0;
-        for (std::uint32_t spins = 0; !barrier_passed(full, walk.parity); ++spins)
+        // Both are asked at once, since each answer takes its time.
+        for (std::uint32_t spins = 0; !(barrier_passed(full, walk.parity) & barrier_passed(ready, in.parity)); ++spins)
             if (!keeps_waiting_for_stage(c, spins, give_up, walk.stage)) break;
         __syncwarp();  // the matrix instructions want the warp converged
         multiply(walk.stages + static_cast<Shared>(walk.stage * walk.stage_bytes) +
@@ -323,20 +344,20 @@ VIGIL_DEVICE void multiply_chunks(StreamControl* c, ChunkWalk walk, const Run& r
 
 // The loop for the run's format and width. There should be one copy of it in a kernel.
 template <std::uint32_t Kinds>
-VIGIL_DEVICE void multiply_chunks_of(StreamControl* c, const ChunkWalk& walk, const Run& r, const InputView& in) {
-    const int lane = in.lane;
+VIGIL_DEVICE void multiply_chunks_of(StreamControl* c, ChunkWalk& walk, const Run& r, const InputView& in, int end,
+                                     float2& sum) {
     const auto by_chunk = [&](auto&& multiply) {
-        multiply_chunks(c, walk, r, lane,
-                        [&](Shared chunk, int first_slab, float2& sum) { multiply(chunk, in, first_slab, sum); });
+        multiply_chunks(c, walk, r, in, end, sum,
+                        [&](Shared chunk, int first_slab, float2& to) { multiply(chunk, in, first_slab, to); });
     };
     // Blocks of 32: one, two or four slabs.
     const auto by_slabs = [&](auto blocks) {
         using Blocks = decltype(blocks);
         const auto of = [&](auto n) {
-            by_chunk([](Shared chunk, const InputView& view, int first_slab, float2& sum) {
+            by_chunk([](Shared chunk, const InputView& view, int first_slab, float2& to) {
                 VIGIL_UNROLL
                 for (int s = 0; s < decltype(n)::value; ++s)
-                    Blocks::multiply(chunk + static_cast<Shared>(s * Blocks::kSlabBytes), view, first_slab + s, sum);
+                    Blocks::multiply(chunk + static_cast<Shared>(s * Blocks::kSlabBytes), view, first_slab + s, to);
             });
         };
         if (r.slabs == 4) return of(std::integral_constant<int, 4>{});
@@ -388,7 +409,7 @@ VIGIL_DEVICE Run current_run(const M& m) {
 // row, each every fourth slot. It is kept in few registers, since the products want them.
 class RowSums {
    public:
-    int row;  // that the thread hands on; -1 in three threads of four and behind the last row
+    int row = -1;  // that the thread hands on; none in three threads of four and behind the last row
 
     RowSums() = default;
     // `partials`: the half that the run's sums go to.
@@ -439,22 +460,23 @@ class RowSums {
                                               ((thread & 3) * kSlotFloats + row_of_tile) * 4);
     }
 
-    Shared first_, second_;
-    std::uint32_t slots_;
+    Shared first_ = 0, second_ = 0;
+    std::uint32_t slots_ = 0;
 };
 
-// The warps' sums of squares of the last input behind a norm. Two sets in turn: a warp may still read one while another
-// is at the next input.
+// The warps' sums of squares of the last input behind a norm.
 template <class M>
 VIGIL_DEVICE float* warp_squares(const M& m) {
-    static_assert(2 * kConsumers / 32 <= kMaxWarps, "two sets");
     static_assert(offsetof(BlockScratch, reduce) % sizeof(float4) == 0, "sum_of_warps reads four at once");
-    return m.scratch()->reduce + m.team.stream.norm() * (kConsumers / 32);
+    return m.scratch()->reduce;
 }
 
 // What the products are to be multiplied by.
 template <class M>
 VIGIL_DEVICE float norm_scale(const M& m, float inverse_cols, float eps) {
+    const Shared squared = shared_address(&control(m.team)->squared);
+    while (!barrier_passed(squared, m.team.stream.norm() ^ 1)) {
+    }
     return inverse_sqrt(m.team, fmaf(sum_of_warps(warp_squares(m)), inverse_cols, eps));
 }
 
@@ -464,27 +486,21 @@ struct Projection {
     const float* from;
     int cols;
     const float* norm_weight;  // null: no norm
-    bool pairs;                // two matrices of the same shape, whose rows belong together
 };
 
 // A warp's next groups of 128 input values on their way: a first look at them, which may come too early.
 struct InputLooks {
     static constexpr int kGroups = 2;
     static constexpr int kStep = tiles::kWarps * tiles::kScaleCols;
+    static constexpr int kRound = kGroups * kStep;  // columns that all warps look at
     Quad quads[kGroups];
     float4 weights[kGroups];
 
     // Lanes behind the vector's end look at its last values.
     static VIGIL_DEVICE int column(const Projection& p, int base, int lane) { return min(base + 4 * lane, p.cols - 4); }
     VIGIL_DEVICE void look(const Projection& p, int first, int lane) {
-        VIGIL_UNROLL
-        for (int u = 0; u < kGroups; ++u) {
-            const int base = first + u * kStep;
-            if (base >= p.cols) break;  // for the whole warp
-            const int i = column(p, base, lane);
-            quads[u] = Team::load_quad(p.from + i);
-            if (p.norm_weight != nullptr) weights[u] = *reinterpret_cast<const float4*>(p.norm_weight + i);
-        }
+        look_again<0>(p, first, lane);
+        if (p.norm_weight != nullptr) load_weights(p, first, lane);
     }
     // At group From and those behind it.
     template <int From>
@@ -493,6 +509,13 @@ struct InputLooks {
         for (int u = From; u < kGroups; ++u) {
             const int base = first + u * kStep;
             if (base < p.cols) quads[u] = Team::load_quad(p.from + column(p, base, lane));
+        }
+    }
+    VIGIL_DEVICE void load_weights(const Projection& p, int first, int lane) {
+        VIGIL_UNROLL
+        for (int u = 0; u < kGroups; ++u) {
+            const int base = first + u * kStep;
+            if (base < p.cols) weights[u] = *reinterpret_cast<const float4*>(p.norm_weight + column(p, base, lane));
         }
     }
 };
@@ -511,12 +534,25 @@ VIGIL_DEVICE void complete_in_warp(M& m, const Projection& p, InputLooks& looks,
     }
 }
 
-// The vector, times the norm's weight if there is one, into the phases' area, once it is complete; returns the lane's
-// sum of squares.
+// Before the first round of an input. Arrives for groups behind its end, which no warp prepares: a lane for each.
 template <class M>
-VIGIL_DEVICE float prepare_input(M& m, std::uint32_t kinds, const Projection& p, InputLooks& looks) {
+VIGIL_DEVICE void begin_input(M& m, int cols) {
+    static_assert(tiles::kWarps * 32 * tiles::kScaleCols >= tiles::kMaxCols, "lanes enough");
+    StreamControl* c = control(m.team);
+    m.team.stream.next_input();
+    const int group = m.team.warp() + tiles::kWarps * m.team.lane();
+    if (group * tiles::kScaleCols >= cols && group < c->ready_groups)
+        barrier_arrive(ready_barrier(c, static_cast<std::uint32_t>(group) / kReadyGroups), kArrivingLanes);
+}
+
+// This warp's groups of columns [begin, end) of the vector: each once it is complete, times the norm's weight if there
+// is one, into the phases' area; the ready barriers hear of it. Returns the lane's sum of squares.
+template <class M>
+VIGIL_DEVICE float prepare_columns(M& m, std::uint32_t kinds, const Projection& p, InputLooks& looks, int begin,
+                                   int end) {
     const int lane = m.team.lane();
     const InputWriter<M::Team::kKinds> writer(shared_address(m.area()), tiles::InputLayout(kinds, p.cols), kinds, lane);
+    StreamControl* c = control(m.team);
     float squares = 0.0f;
     const auto add_group = [&](const Quad& quad, const float4& weights, int base) {
         const bool inside = base + 4 * lane < p.cols;
@@ -532,40 +568,46 @@ VIGIL_DEVICE float prepare_input(M& m, std::uint32_t kinds, const Projection& p,
             }
         }
         writer.store(base, v);
+        __syncwarp();
+        if (lane < kArrivingLanes) barrier_arrive(ready_barrier(c, static_cast<std::uint32_t>(base) / kReadyCols), 1);
     };
     static_assert(InputLooks::kGroups == 2, "as below");
-    constexpr bool kAhead = M::Team::kKinds != kAllKinds;  // whose kernel has no registers for it
+    constexpr bool kAhead = M::Team::kKinds == tiles::kInt8Digits;
     VIGIL_UNROLL_BY(1)
-    for (int first = tiles::kScaleCols * m.team.warp(); first < p.cols;) {
+    for (int first = begin + tiles::kScaleCols * m.team.warp(); first < end;) {
         complete_in_warp<0>(m, p, looks, first, lane);
-        InputLooks ahead;  // under way while these are converted
-        const int next = first + InputLooks::kGroups * InputLooks::kStep;
-        if (kAhead && next < p.cols) ahead.look(p, next, lane);
+        const int next = first + InputLooks::kRound;
+        InputLooks ahead = {};  // under way while these are converted
+        if (kAhead && next < end) ahead.look_again<0>(p, next, lane);
         add_group(looks.quads[0], looks.weights[0], first);
         if (first + InputLooks::kStep < p.cols) {  // for the whole warp
             complete_in_warp<1>(m, p, looks, first, lane);
             add_group(looks.quads[1], looks.weights[1], first + InputLooks::kStep);
         }
-        if (kAhead)
-            looks = ahead;
-        else if (next < p.cols)
+        if (kAhead) {
+            looks.quads[0] = ahead.quads[0], looks.quads[1] = ahead.quads[1];
+            if (next < end && p.norm_weight != nullptr) looks.load_weights(p, next, lane);
+        } else if (next < end) {
             looks.look(p, next, lane);
+        }
         first = next;
     }
     return squares;
 }
 
-// The input of a product, and the squares' sums for norm_scale. The block's threads must all call.
+// This warp's part of columns [begin, end) of a product's input, and behind a norm, where they are all, of the squares'
+// sums for norm_scale. The block's threads must all call.
 template <class M>
-VIGIL_DEVICE void gather_input(M& m, const KernelArgs& a, const Run& r, const Projection& p, InputLooks& looks) {
-    const float squares = prepare_input(m, M::Team::kinds(r.kinds), p, looks);
+VIGIL_DEVICE void gather_input(M& m, const KernelArgs& a, const Run& r, const Projection& p, InputLooks& looks,
+                               int begin, int end) {
+    const float squares = prepare_columns(m, M::Team::kinds(r.kinds), p, looks, begin, end);
     m.trace_gathered(a);
-    if (p.norm_weight != nullptr) {
-        const float sum = m.team.lane_sum(squares);
-        m.team.stream.next_norm();
-        if (m.team.lane() == 0) warp_squares(m)[m.team.warp()] = sum;
-    }
-    m.team.sync();
+    if (p.norm_weight == nullptr) return;
+    const float sum = m.team.lane_sum(squares);
+    m.team.stream.next_norm();
+    if (m.team.lane() != 0) return;
+    warp_squares(m)[m.team.warp()] = sum;
+    barrier_arrive(shared_address(&control(m.team)->squared), 1);
 }
 
 }  // namespace sm90

@@ -19,9 +19,10 @@ struct InputView {
     Shared digits, digit_scales, sums, halves, half_scales, bfloats, floats;
     int digit_stride;
     int lane;
+    std::uint32_t parity;  // of the phase that its barriers complete when it is ready
 
-    VIGIL_DEVICE InputView(Shared from, const tiles::InputLayout& at, int lane_index)
-        : digit_stride(at.digit_stride), lane(lane_index) {
+    VIGIL_DEVICE InputView(Shared from, const tiles::InputLayout& at, int lane_index, std::uint32_t parity_when_ready)
+        : digit_stride(at.digit_stride), lane(lane_index), parity(parity_when_ready) {
         const auto add = [&](std::int32_t offset) { return from + static_cast<Shared>(offset); };
         const int g = row();
         const int t = part();

@@ -23,7 +23,7 @@ namespace vigil::device::sm90 {
 
 // At a stage's empty barrier: the first of its chunks arrives for those that it lacks.
 constexpr int kArrivals = 1 << tiles::kMaxStageLog2;
-// Lanes of a warp that say that it has read a chunk.
+// Lanes of a warp that say that it has read a chunk, or prepared a group of the input.
 constexpr int kArrivingLanes = kForRacecheck ? 32 : 1;
 
 VIGIL_DEVICE StreamControl* control(const Team& team) {
@@ -67,9 +67,9 @@ VIGIL_DEVICE Run load_run(Shared at) {
 }
 
 // At the list's first run. `shared` is what follows the StreamControl.
-template <std::uint32_t Kinds>
-VIGIL_DEVICE TeamFor<Kinds> make_team(char* shared) {
-    TeamFor<Kinds> team;
+template <std::uint32_t Kernel>
+VIGIL_DEVICE TeamFor<Kernel> make_team(char* shared) {
+    TeamFor<Kernel> team;
     team.shared = shared;
     team.stream.begin_at(run_address(control(team), 0));
     return team;
@@ -80,6 +80,9 @@ VIGIL_DEVICE Shared full_barrier(const StreamControl* c, int stage) {
 }
 VIGIL_DEVICE Shared empty_barrier(const StreamControl* c, int stage) {
     return shared_address(&c->empty[stage]);
+}
+VIGIL_DEVICE Shared ready_barrier(const StreamControl* c, std::uint32_t index) {
+    return shared_address(&c->ready[index]);
 }
 
 // One thread, when no consumer is in the middle of a run. Nothing is ordered by it.
@@ -107,6 +110,11 @@ VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
         barrier_init(full_barrier(c, i), 1);
         barrier_init(empty_barrier(c, i), kArrivals * kArrivingLanes);
     }
+    const int n_ready = (plan.stream.max_cols + kReadyCols - 1) / kReadyCols;
+    c->ready_groups = n_ready * kReadyGroups;
+    for (int i = 0; i < n_ready; ++i)
+        barrier_init(ready_barrier(c, static_cast<std::uint32_t>(i)), kReadyGroups * kArrivingLanes);
+    barrier_init(shared_address(&c->squared), tiles::kWarps);
     c->n_runs = 0;
     c->first_logits = 0;
     c->token = 0;

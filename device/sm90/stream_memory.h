@@ -10,6 +10,11 @@
 namespace vigil::device::sm90 {
 
 constexpr int kMaxStages = 32;
+// Of a product's input that many columns become ready together: two warps' groups, a K-quant's block.
+constexpr int kReadyCols = 256;
+constexpr int kReadyGroups = kReadyCols / tiles::kScaleCols;
+constexpr int kReadySlabs = kReadyCols / tiles::kSlabCols;
+constexpr int kMaxReady = tiles::kMaxCols / kReadyCols;
 // Tiles of a run, or of the two runs of a pair of matrices: what the partial sums of one barrier interval hold.
 constexpr int kBatchTiles = 8;
 // Each warp leaves its share of a tile in a slot of its own; slots are apart so that reading them across hits few banks
@@ -66,8 +71,12 @@ struct alignas(128) StreamControl {
     std::int32_t n_stages, stage_bytes;
     std::uint32_t runs;
     std::int32_t copies_in_flight;
+    std::int32_t ready_groups;        // of the longest input, and one more if they are odd
     std::uint64_t full[kMaxStages];   // the copy engine arrives
     std::uint64_t empty[kMaxStages];  // the warps that have read a chunk arrive
+    // All complete a phase with each input, also those behind its end.
+    std::uint64_t ready[kMaxReady];  // the warps that have prepared its columns arrive
+    std::uint64_t squared;           // the warps that have left their sum of squares arrive
     // The list: its length, and where it goes on after the layers.
     std::uint32_t n_runs, first_logits;
     // Writer: a thread of the consumers. The producer polls.

@@ -29,18 +29,24 @@ struct StreamCursor {
 
     VIGIL_DEVICE int stage() const { return static_cast<int>(bits & 0xff); }
     VIGIL_DEVICE std::uint32_t parity() const { return bits >> 8 & 1; }
-    VIGIL_DEVICE int half() const { return static_cast<int>(bits >> 9 & 1); }   // of the partial sums
-    VIGIL_DEVICE int norm() const { return static_cast<int>(bits >> 10 & 1); }  // of the warps' sums of squares
-    VIGIL_DEVICE std::uint32_t run() const { return bits >> kRunShift; }        // its address in shared memory
+    VIGIL_DEVICE int half() const { return static_cast<int>(bits >> 9 & 1); }  // of the partial sums
+    VIGIL_DEVICE std::uint32_t norm() const { return bits >> 10 & 1; }         // of the barrier of the squares' sums
+    VIGIL_DEVICE std::uint32_t input() const { return bits >> 11 & 1; }        // of the barriers of the input
+    VIGIL_DEVICE bool met() const { return (bits & kMet) != 0; }               // whether the block has, in this layer
+    VIGIL_DEVICE std::uint32_t run() const { return bits >> kRunShift; }       // its address in shared memory
     VIGIL_DEVICE void move_to(int stage, std::uint32_t parity) {
         bits = (bits & ~0x1ffu) | static_cast<std::uint32_t>(stage) | parity << 8;
     }
     VIGIL_DEVICE void next_half() { bits ^= 1 << 9; }
     VIGIL_DEVICE void next_norm() { bits ^= 1 << 10; }
+    VIGIL_DEVICE void next_input() { bits ^= 1 << 11; }
+    VIGIL_DEVICE void set_met() { bits |= kMet; }
+    VIGIL_DEVICE void forget_met() { bits &= ~kMet; }
     VIGIL_DEVICE void begin_at(std::uint32_t run) { bits = (bits & ((1u << kRunShift) - 1)) | run << kRunShift; }
 
    private:
-    static constexpr int kRunShift = 11;
+    static constexpr std::uint32_t kMet = 1 << 12;
+    static constexpr int kRunShift = 13;  // shared memory has less than 2^18 bytes
 };
 
 // Of one value per warp, all read at once: they are few. 16-byte aligned.
@@ -81,35 +87,39 @@ struct Team : CudaTeam {
     }
 };
 
-// Of a model whose matrices want their inputs as `Kinds` (a set of tiles::InputKind): a kernel for few kinds is short.
-template <std::uint32_t Kinds>
-struct TeamFor : Team {
-    static constexpr std::uint32_t kKinds = Kinds;
+// A kernel is made for a set of tiles::InputKind, and with this one more bit to multiply long inputs in rounds
+// (layer.cuh). The fewer of both, the shorter it is and the fewer registers it wants.
+constexpr std::uint32_t kInRounds = 1u << 16;
 
-    // The kinds that an input is wanted as, given as a set among Kinds.
+template <std::uint32_t Kernel>
+struct TeamFor : Team {
+    static constexpr std::uint32_t kKinds = Kernel & ~kInRounds;
+    static constexpr bool kGathersInRounds = (Kernel & kInRounds) != 0;
+
+    // The kinds that an input is wanted as, given as a set among kKinds.
     VIGIL_DEVICE static std::uint32_t kinds(std::uint32_t of_phase) {
-        return (Kinds & (Kinds - 1)) == 0 ? Kinds : of_phase;
+        return (kKinds & (kKinds - 1)) == 0 ? kKinds : of_phase;
     }
 };
 
-// The sets that there are kernels for. That of all kinds has the portable attention, for mixtures and unusual heads.
+// The kernels that there are. That of all kinds has the portable attention, for mixtures and unusual heads.
 constexpr std::uint32_t kAllKinds = tiles::kInt8Digits | tiles::kHalfParts | tiles::kBfloatParts | tiles::kFloats;
-VIGIL_HD std::uint32_t kernel_kinds(const StreamPlan& plan) {
-    const bool one_kind =
-        plan.kinds == tiles::kInt8Digits || plan.kinds == tiles::kHalfParts || plan.kinds == tiles::kBfloatParts;
-    return one_kind && plan.other_heads == 0 ? plan.kinds : kAllKinds;
-}
+constexpr std::uint32_t kHalfKernel = tiles::kHalfParts | kInRounds;
+constexpr std::uint32_t kBfloatKernel = tiles::kBfloatParts | kInRounds;
+constexpr std::uint32_t kInt8RoundsKernel = tiles::kInt8Digits | kInRounds;
 
-// use(std::integral_constant) with the set of the kernel that a plan asks for.
+// use(std::integral_constant) with the kernel that a plan asks for.
 template <class Use>
-auto with_kernel_kinds(const StreamPlan& plan, Use&& use) {
-    switch (kernel_kinds(plan)) {
+auto with_kernel(const StreamPlan& plan, Use&& use) {
+    if (plan.other_heads != 0) return use(std::integral_constant<std::uint32_t, kAllKinds>{});
+    switch (plan.kinds) {
         case tiles::kInt8Digits:
+            if (plan.in_rounds != 0) return use(std::integral_constant<std::uint32_t, kInt8RoundsKernel>{});
             return use(std::integral_constant<std::uint32_t, tiles::kInt8Digits>{});
         case tiles::kHalfParts:
-            return use(std::integral_constant<std::uint32_t, tiles::kHalfParts>{});
+            return use(std::integral_constant<std::uint32_t, kHalfKernel>{});
         case tiles::kBfloatParts:
-            return use(std::integral_constant<std::uint32_t, tiles::kBfloatParts>{});
+            return use(std::integral_constant<std::uint32_t, kBfloatKernel>{});
         default:
             return use(std::integral_constant<std::uint32_t, kAllKinds>{});
     }

@@ -46,6 +46,7 @@ constexpr std::int32_t kMaxByteStageBytes = 17408;
 constexpr std::int32_t kMaxNarrowStageBytes = 13440;
 constexpr std::int32_t kMaxStageLog2 = 4;
 constexpr std::int32_t kWarps = 16;  // take a chunk each
+constexpr std::int32_t kMaxCols = 1 << 15;
 
 // What the matrix instructions want the input vector as; a set of them is a mask.
 enum InputKind : std::uint32_t {
@@ -145,7 +146,7 @@ struct InputLayout {
 
 // Whether a matrix of this width can be kept in tiles.
 constexpr bool fits(TensorFormat f, std::int32_t cols) {
-    return slab_bytes(f) > 0 && cols % (has_blocks_of_256(f) ? kBlockCols : kSlabCols) == 0 && cols <= 1 << 16;
+    return slab_bytes(f) > 0 && cols % (has_blocks_of_256(f) ? kBlockCols : kSlabCols) == 0 && cols <= kMaxCols;
 }
 
 constexpr VIGIL_HD std::int32_t row_tiles(std::int32_t rows) {

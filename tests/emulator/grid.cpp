@@ -16,10 +16,10 @@ namespace {
 
 template <class Exchange, class List, class Consume>
 void run_blocks(const device::KernelArgs& args, int n_blocks, bool one_token, List&& list, Consume&& consume) {
-    device::sm90::with_kernel_kinds(args.plan.stream, [&](auto kinds) {
+    device::sm90::with_kernel(args.plan.stream, [&](auto kernel) {
         run_grid(n_blocks, device::sm90::kThreads, static_cast<std::size_t>(args.plan.shared_bytes), [&](char* shared) {
             device::sm90::run_block(args, shared, one_token, list, [&](char* team_shared) {
-                StreamMachine<kinds.value, Exchange> m{make_team<kinds.value>(team_shared), {}};
+                StreamMachine<kernel.value, Exchange> m{make_team<kernel.value>(team_shared), {}};
                 consume(m);
             });
         });
