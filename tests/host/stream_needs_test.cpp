@@ -1,0 +1,61 @@
+// What is asked of the Hopper path for a file: whether it can take it, and how its stream should look.
+#include "host/stream_needs.h"
+
+#include <doctest/doctest.h>
+#include <filesystem>
+
+#include "bench/synth/model_spec.h"
+#include "bench/synth/write_model.h"
+#include "device/sm90/tiles.h"
+#include "host/model.h"
+
+namespace vigil::host {
+namespace {
+
+namespace tiles = device::tiles;
+
+// A layer of narrow matrices but for the feed-forward's.
+device::StreamNeeds needs_of(const char* type, std::uint32_t ffn_dim) {
+    synth::ModelSpec spec;
+    spec.type = type;
+    spec.n_layers = 1;
+    spec.ffn_dim = ffn_dim;
+    std::string folder = (std::filesystem::temp_directory_path() / "vigil-needs-XXXXXX").string();
+    REQUIRE(::mkdtemp(folder.data()) != nullptr);
+    const std::filesystem::path path = std::filesystem::path(folder) / "model.gguf";
+    synth::write_model(spec, path);
+    const gguf::File file = gguf::File::open(path);
+    std::filesystem::remove_all(folder);
+    return stream_needs(file, read_config(file, 0));
+}
+
+TEST_CASE("long inputs are multiplied in rounds where bytes and not instructions decide") {
+    for (const char* type : {"F16", "BF16"}) {
+        CAPTURE(type);
+        CHECK(needs_of(type, 768).in_rounds == 1);
+    }
+    CHECK(needs_of("Q8_0", 8192).in_rounds == 0);
+    CHECK(needs_of("Q8_0", 14336).in_rounds == 1);
+    for (const char* type : {"Q4_K", "Q6_K", "Q4_0"}) {
+        CAPTURE(type);
+        CHECK(needs_of(type, 14336).in_rounds == 0);
+    }
+}
+
+TEST_CASE("the fewer bits a weight has, the fewer bytes are on their way at once") {
+    const auto in_flight = [](const char* type) {
+        const device::StreamNeeds needs = needs_of(type, 768);
+        return needs.copies_in_flight * needs.stage_bytes;
+    };
+    CHECK(in_flight("F16") > in_flight("Q8_0"));
+    CHECK(in_flight("Q8_0") > in_flight("Q4_K"));
+    CHECK(in_flight("Q4_K") > 0);
+}
+
+TEST_CASE("rows longer than the barriers of an input reach are not for the Hopper path") {
+    CHECK(needs_of("Q4_0", tiles::kMaxCols).ffn == tiles::kInt8Digits);
+    CHECK(needs_of("Q4_0", tiles::kMaxCols + tiles::kSlabCols).ffn == 0);
+}
+
+}  // namespace
+}  // namespace vigil::host
