@@ -2,16 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <doctest/doctest.h>
 #include <filesystem>
 #include <map>
 #include <string>
-#include <unistd.h>
 #include <variant>
 #include <vector>
 
 #include "host/gguf/gguf.h"
 #include "host/gguf/writer.h"
+#include "tests/gguf/temporary_folder.h"
 
 namespace vigil::test {
 
@@ -60,13 +59,10 @@ struct ModelFile {
 
     // Written to a temporary file that is mapped and then unlinked.
     gguf::File open() const {
-        std::string folder = (std::filesystem::temp_directory_path() / "vigil-model-XXXXXX").string();
-        REQUIRE(::mkdtemp(folder.data()) != nullptr);
-        const std::filesystem::path path = std::filesystem::path(folder) / "model.gguf";
+        const TemporaryFolder folder;
+        const std::filesystem::path path = folder.path() / "model.gguf";
         write(path);
-        gguf::File file = gguf::File::open(path);
-        std::filesystem::remove_all(folder);
-        return file;
+        return gguf::File::open(path);
     }
 
    private:

@@ -2,12 +2,10 @@
 #include "host/stream_needs.h"
 
 #include <doctest/doctest.h>
-#include <filesystem>
 
-#include "bench/synth/model_spec.h"
-#include "bench/synth/write_model.h"
 #include "device/sm90/tiles.h"
 #include "host/model.h"
+#include "tests/host/synthetic_file.h"
 
 namespace vigil::host {
 namespace {
@@ -20,12 +18,7 @@ device::StreamNeeds needs_of(const char* type, std::uint32_t ffn_dim) {
     spec.type = type;
     spec.n_layers = 1;
     spec.ffn_dim = ffn_dim;
-    std::string folder = (std::filesystem::temp_directory_path() / "vigil-needs-XXXXXX").string();
-    REQUIRE(::mkdtemp(folder.data()) != nullptr);
-    const std::filesystem::path path = std::filesystem::path(folder) / "model.gguf";
-    synth::write_model(spec, path);
-    const gguf::File file = gguf::File::open(path);
-    std::filesystem::remove_all(folder);
+    const gguf::File file = test::open_synthetic(spec);
     return stream_needs(file, read_config(file, 0));
 }
 

@@ -3,20 +3,19 @@
 #include <cmath>
 #include <cstring>
 #include <doctest/doctest.h>
-#include <filesystem>
 #include <fmt/format.h>
 
-#include "bench/synth/model_spec.h"
-#include "bench/synth/write_model.h"
 #include "host/gguf/dequantize.h"
 #include "host/model.h"
 #include "tests/host/model_file.h"
+#include "tests/host/synthetic_file.h"
 
 namespace vigil::host {
 namespace {
 
 using test::message_of;
 using test::ModelFile;
+using test::open_synthetic;
 
 std::vector<float> values_of(const gguf::TensorInfo& tensor) {
     std::vector<float> values(tensor.cols() * tensor.rows());
@@ -68,16 +67,6 @@ void check_everything(Device& device, const gguf::File& file, const Model& model
         check_matrix(device, file, name("ffn_up.weight"), l.w_up);
         check_matrix(device, file, name("ffn_down.weight"), l.w_down);
     }
-}
-
-gguf::File open_synthetic(const synth::ModelSpec& spec) {
-    std::string folder = (std::filesystem::temp_directory_path() / "vigil-upload-XXXXXX").string();
-    REQUIRE(::mkdtemp(folder.data()) != nullptr);
-    const std::filesystem::path path = std::filesystem::path(folder) / "model.gguf";
-    synth::write_model(spec, path);
-    gguf::File file = gguf::File::open(path);
-    std::filesystem::remove_all(folder);
-    return file;
 }
 
 TEST_CASE("matrices of every type arrive byte for byte, and vectors as FP32") {
