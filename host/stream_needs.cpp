@@ -48,7 +48,7 @@ device::StreamNeeds stream_needs(const gguf::File& file, const device::ModelConf
     const double bits = 8 * bytes / weights;
     const std::int32_t in_flight = bits > 12 ? 49'152 : bits > 7 ? 34'816 : 18'432;
     needs.copies_in_flight = std::max(2, in_flight / needs.stage_bytes);
-    // With 8-bit weights that pays for long rows alone, and with fewer bits never.
+    // Rounds pay with 16-bit weights, with 8-bit ones where rows are long, with fewer bits never.
     needs.in_rounds = bits > 12 || (bits > 7 && c.ffn_dim > 8192) ? 1 : 0;
     return needs;
 }

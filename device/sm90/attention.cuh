@@ -246,8 +246,8 @@ struct HeadState {
 // ---- merging the warps --------------------------------------------------------------------------------------
 
 // What the warps leave for each other, in the partial sums of the weight stream: no phase but a product uses them, and
-// each has a barrier before it does. For each warp a slot of four rows, one per head: the values, then {highest score
-// to the base 2, sum}.
+// attend_parts has a barrier before the next one. For each warp a slot of four rows, one per head: the values, then
+// {highest score to the base 2, sum}.
 struct WarpSlots {
     static constexpr int kRowBytes = (kWarpColumns + 4) * 4;
     static constexpr int kSlotBytes = kPassHeads * kRowBytes;

@@ -572,6 +572,7 @@ VIGIL_DEVICE float prepare_columns(M& m, std::uint32_t kinds, const Projection& 
         if (lane < kArrivingLanes) barrier_arrive(ready_barrier(c, static_cast<std::uint32_t>(base) / kReadyCols), 1);
     };
     static_assert(InputLooks::kGroups == 2, "as below");
+    // Elsewhere a round is one step of this loop, or there are no registers.
     constexpr bool kAhead = M::Team::kKinds == tiles::kInt8Digits;
     VIGIL_UNROLL_BY(1)
     for (int first = begin + tiles::kScaleCols * m.team.warp(); first < end;) {
