@@ -38,6 +38,7 @@ for build in build build-m40 build-racecheck; do
     python3 - "$ROOT" "$build" "$package" <<'PYTHON'
 import json, os, re, shutil, sys
 root, build, package = sys.argv[1:]
+for_racecheck = build == "build-racecheck"
 tests = json.load(open(f"{package}/{build}.json"))["tests"]
 programs = set()
 with open(f"{package}/{build}.tests", "w") as listing:
@@ -49,17 +50,18 @@ with open(f"{package}/{build}.tests", "w") as listing:
         if not properties.keys().isdisjoint({"WILL_FAIL", "PASS_REGULAR_EXPRESSION"}):
             continue  # judged by CTest, not by the exit code; none of them needs a GPU
         labels = properties.get("LABELS", [])
-        if build == "build-racecheck" and "racecheck" not in labels:
+        if for_racecheck and "racecheck" not in labels:
             continue
         programs.add(os.path.relpath(command[0], root))
         line = [os.path.relpath(command[0], root)] + command[1:]
         environment = " ".join(properties.get("ENVIRONMENT", []))
         listing.write("\t".join([test["name"], ",".join(labels) or "-", environment or "-", *line]) + "\n")
-for folder, _, files in os.walk(f"{root}/{build}/bench"):
-    programs |= {os.path.relpath(f"{folder}/{f}", root) for f in files
-                 if os.access(f"{folder}/{f}", os.X_OK) and not re.search(r"\.(so|a|o|py|cmake)\b", f)}
-if os.path.exists(f"{root}/{build}/vigil"):
-    programs.add(f"{build}/vigil")
+if not for_racecheck:
+    for folder, _, files in os.walk(f"{root}/{build}/bench"):
+        programs |= {os.path.relpath(f"{folder}/{f}", root) for f in files
+                     if os.access(f"{folder}/{f}", os.X_OK) and not re.search(r"\.(so|a|o|py|cmake)\b", f)}
+    if os.path.exists(f"{root}/{build}/vigil"):
+        programs.add(f"{build}/vigil")
 for program in sorted(programs):
     os.makedirs(os.path.dirname(f"{package}/{program}"), exist_ok=True)
     shutil.copy2(f"{root}/{program}", f"{package}/{program}")
