@@ -218,17 +218,20 @@ struct RunsOfStep {
 
 // ---- products -----------------------------------------------------------------------------------------------
 
-// To be asked after each look at a stage whose weights are not there: false when the deadline is over or the block has
-// given up. It calls nothing, since whoever waits holds many registers. Under launch dispatch there is nobody to report
-// to, and copies that never end are the driver's.
-VIGIL_DEVICE bool keeps_waiting_for_stage(StreamControl* c, std::uint32_t spins, std::uint64_t& give_up, int stage) {
+// To be asked after each look at a stage in vain: false when the deadline is over or the block has given up. If the
+// weights are there it is the input that is late, and those who look for it have a deadline of their own. It calls
+// nothing, since whoever waits holds many registers. Under launch dispatch there is nobody to report to, and copies
+// that never end are the driver's.
+VIGIL_DEVICE bool keeps_waiting_for_stage(StreamControl* c, std::uint32_t spins, std::uint64_t& give_up, int stage,
+                                          bool weights_there) {
     if (spins % 256 != 255) return true;
     auto* scratch = reinterpret_cast<BlockScratch*>(c + 1);
     const Patience& p = scratch->patience;
     if (p.sync == nullptr) return true;
+    if (ring::load_relaxed(&scratch->failed) != 0) return false;
+    if (weights_there) return true;
     const std::uint64_t now = CudaTeam::clock_ns();
     if (give_up == 0) give_up = now + p.deadline_ns;
-    if (ring::load_relaxed(&scratch->failed) != 0) return false;
     if (now < give_up) return true;
     ring::store_relaxed(&scratch->failed, 1u);
     ring::store_relaxed(&p.fault->phase, static_cast<std::uint32_t>(ring::Phase::kWeights));
@@ -315,8 +318,11 @@ VIGIL_DEVICE void multiply_chunks(StreamControl* c, ChunkWalk& walk, const Run& 
         const Shared ready = ready_barrier(c, static_cast<std::uint32_t>(walk.k * r.slabs) / kReadySlabs);
         std::uint64_t give_up = 0;
         // Both are asked at once, since each answer takes its time.
-        for (std::uint32_t spins = 0; !(barrier_passed(full, walk.parity) & barrier_passed(ready, in.parity)); ++spins)
-            if (!keeps_waiting_for_stage(c, spins, give_up, walk.stage)) break;
+        for (std::uint32_t spins = 0;; ++spins) {
+            const bool weights_there = barrier_passed(full, walk.parity);
+            if (barrier_passed(ready, in.parity) & weights_there) break;
+            if (!keeps_waiting_for_stage(c, spins, give_up, walk.stage, weights_there)) break;
+        }
         __syncwarp();  // the matrix instructions want the warp converged
         multiply(walk.stages + static_cast<Shared>(walk.stage * walk.stage_bytes) +
                      static_cast<Shared>(walk.within) * r.chunk_bytes,
