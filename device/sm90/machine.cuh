@@ -540,15 +540,20 @@ VIGIL_DEVICE void complete_in_warp(M& m, const Projection& p, InputLooks& looks,
     }
 }
 
-// Before the first round of an input. Arrives for groups behind its end, which no warp prepares: a lane for each.
+// Before the first round of an input. Arrives for groups behind its end, which no warp prepares: a lane for each
+// barrier. Where the input has no group at all nobody else waits for the phase, and synccheck wants each waited for.
 template <class M>
 VIGIL_DEVICE void begin_input(M& m, int cols) {
-    static_assert(tiles::kWarps * 32 * tiles::kScaleCols >= tiles::kMaxCols, "lanes enough");
+    static_assert(tiles::kWarps * 32 >= kMaxReady, "lanes enough");
     StreamControl* c = control(m.team);
     m.team.stream.next_input();
-    const int group = m.team.warp() + tiles::kWarps * m.team.lane();
-    if (group * tiles::kScaleCols >= cols && group < c->ready_groups)
-        barrier_arrive(ready_barrier(c, static_cast<std::uint32_t>(group) / kReadyGroups), kArrivingLanes);
+    const int index = m.team.warp() + tiles::kWarps * m.team.lane();
+    const int n_groups = max((cols - index * kReadyCols + tiles::kScaleCols - 1) / tiles::kScaleCols, 0);
+    if (n_groups >= kReadyGroups || index >= c->n_ready) return;
+    const Shared ready = ready_barrier(c, static_cast<std::uint32_t>(index));
+    barrier_arrive(ready, static_cast<std::uint32_t>(kReadyGroups - n_groups) * kArrivingLanes);
+    while (n_groups == 0 && !barrier_passed(ready, m.team.stream.input() ^ 1)) {
+    }
 }
 
 // This warp's groups of columns [begin, end) of the vector: each once it is complete, times the norm's weight if there

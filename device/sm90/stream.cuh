@@ -110,9 +110,8 @@ VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
         barrier_init(full_barrier(c, i), 1);
         barrier_init(empty_barrier(c, i), kArrivals * kArrivingLanes);
     }
-    const int n_ready = (plan.stream.max_cols + kReadyCols - 1) / kReadyCols;
-    c->ready_groups = n_ready * kReadyGroups;
-    for (int i = 0; i < n_ready; ++i)
+    c->n_ready = (plan.stream.max_cols + kReadyCols - 1) / kReadyCols;
+    for (int i = 0; i < c->n_ready; ++i)
         barrier_init(ready_barrier(c, static_cast<std::uint32_t>(i)), kReadyGroups * kArrivingLanes);
     barrier_init(shared_address(&c->squared), tiles::kWarps);
     c->n_runs = 0;

@@ -71,7 +71,7 @@ struct alignas(128) StreamControl {
     std::int32_t n_stages, stage_bytes;
     std::uint32_t runs;
     std::int32_t copies_in_flight;
-    std::int32_t ready_groups;        // of the longest input, and one more if they are odd
+    std::int32_t n_ready;             // barriers for the longest input
     std::uint64_t full[kMaxStages];   // the copy engine arrives
     std::uint64_t empty[kMaxStages];  // the warps that have read a chunk arrive
     // All complete a phase with each input, also those behind its end.
