@@ -136,11 +136,14 @@ VIGIL_DEVICE bool look_for_job(const M& m, const KernelArgs& a) {
         bool there = m.team.lane_highest(new_job ? 1 : 0) != 0;
         if (there) {
             // The sum of all parts is 0 if the check is right.
-            unsigned long long sum = 0;
-            if (lane < ring::kCheckWord) sum = ring::job_check(word, lane);
-            if (lane == ring::kCheckWord) sum = 0 - word;
-            for (int mask = M::Team::kWarpSize / 2; mask > 0; mask /= 2) sum += m.team.lane_exchange(sum, mask);
-            there = sum == 0;
+            const std::uint64_t part = lane < ring::kCheckWord ? ring::job_check(word, lane) : 0;
+            auto low = static_cast<std::uint32_t>(part);
+            auto high = static_cast<std::uint32_t>(part >> 32);
+            if (lane == ring::kCheckWord) {
+                low = 0 - static_cast<std::uint32_t>(word);
+                high = 0 - static_cast<std::uint32_t>(word >> 32);
+            }
+            there = (m.team.lane_total(low) | m.team.lane_total(high)) == 0;
             if (there && lane < ring::kJobWords) memcpy(reinterpret_cast<char*>(&s.job) + 8 * lane, &word, sizeof word);
         }
         m.team.sync_warp();
@@ -170,11 +173,24 @@ VIGIL_DEVICE std::uint32_t events_per_token(const ring::DecodeJob& job) {
 
 VIGIL_DEVICE bool job_fits(const KernelArgs& a, const ring::DecodeJob& job) {
     const int rows = a.config.max_seq_len;
-    return job.kv_first >= 0 && job.kv_first < rows && job.kv_rows > 0 && job.kv_rows <= rows - job.kv_first &&
-           job.n_prompt > 0 && job.n_prompt <= job.kv_rows && job.n_cached >= 0 && job.n_cached < job.n_prompt &&
-           job.max_new_tokens >= 0 && job.n_stop_tokens <= ring::kMaxStopTokens && job.n_alternatives >= 0 &&
-           job.n_alternatives <= ring::kMaxAlternatives && job.n_alternatives <= a.config.vocab_size &&
-           events_per_token(job) <= a.event_capacity;
+    // All of them: one after the other, each would wait for its words.
+    int violated = 0;
+    const auto require = [&](bool holds) { violated |= holds ? 0 : 1; };
+    require(job.kv_first >= 0);
+    require(job.kv_first < rows);
+    require(job.kv_rows > 0);
+    require(job.kv_rows <= std::int64_t{rows} - job.kv_first);
+    require(job.n_prompt > 0);
+    require(job.n_prompt <= job.kv_rows);
+    require(job.n_cached >= 0);
+    require(job.n_cached < job.n_prompt);
+    require(job.max_new_tokens >= 0);
+    require(job.n_stop_tokens <= ring::kMaxStopTokens);
+    require(job.n_alternatives >= 0);
+    require(job.n_alternatives <= ring::kMaxAlternatives);
+    require(job.n_alternatives <= a.config.vocab_size);
+    require(events_per_token(job) <= a.event_capacity);
+    return violated == 0;
 }
 
 // The positions of `history` that a job makes use of before it has generated them itself. Often there are none, and a

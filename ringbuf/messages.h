@@ -85,7 +85,7 @@ struct TokenEvent {
 struct alignas(128) JobSlot {
     DecodeJob job;
     std::uint64_t sequence = 0;  // the last to be written, with release
-    std::uint64_t check = 0;     // the sum of job_check over the words before it
+    std::uint64_t check = 0;     // the sum by add_checks of job_check over the words before it
 };
 constexpr int kJobWords = sizeof(DecodeJob) / 8;
 constexpr int kSequenceWord = kJobWords;  // of the slot's words
@@ -203,12 +203,17 @@ VIGIL_HD bool decode(const EventSlot* slot, TokenEvent* e, std::uint32_t sequenc
     return true;
 }
 
-// A word's part in a slot's check: any change of any words changes the sum of all parts, but for one chance in 2^64.
+// A word's part in a slot's check: any change of any words changes the sum of all parts (add_checks), but for one
+// chance in 2^64.
 VIGIL_HD std::uint64_t job_check(std::uint64_t word, int place) {
     std::uint64_t x = word + 0x9e3779b97f4a7c15u * static_cast<std::uint64_t>(place + 1);
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;  // the finaliser of SplitMix64
     x = (x ^ x >> 27) * 0x94d049bb133111ebu;
     return x ^ x >> 31;
+}
+// Each half for itself, as the lanes of a warp can add them up at once.
+VIGIL_HD std::uint64_t add_checks(std::uint64_t a, std::uint64_t b) {
+    return ((a >> 32) + (b >> 32)) << 32 | ((a + b) & 0xffffffffu);
 }
 
 // A job travels as 8-byte words. It is copied to and from them with memcpy: reading its floats through a pointer to
@@ -220,7 +225,7 @@ VIGIL_HD void encode(JobSlot* slot, const DecodeJob& job, std::uint32_t sequence
     for (int i = 0; i < kJobWords; ++i) {
         std::uint64_t word;
         memcpy(&word, from + 8 * i, 8);
-        check += job_check(word, i);
+        check = add_checks(check, job_check(word, i));
         store_relaxed(&to[i], word);
     }
     store_relaxed(&slot->check, check);
@@ -235,7 +240,7 @@ VIGIL_HD bool decode(const JobSlot* slot, DecodeJob* job, std::uint32_t sequence
     std::uint64_t check = job_check(sequence, kSequenceWord);
     for (int i = 0; i < kJobWords; ++i) {
         words[i] = load_relaxed(&from[i]);
-        check += job_check(words[i], i);
+        check = add_checks(check, job_check(words[i], i));
     }
     if (load_relaxed(&slot->check) != check) return false;
     memcpy(job, words, sizeof words);

@@ -42,6 +42,7 @@ struct CpuTeam {
     VIGIL_DEVICE float lane_sum(float v, int = 1) const { return v; }
     VIGIL_DEVICE float lane_max(float v, int = 1) const { return v; }
     VIGIL_DEVICE std::uint32_t lane_highest(std::uint32_t v) const { return v; }
+    VIGIL_DEVICE std::uint32_t lane_total(std::uint32_t v) const { return v; }
     template <class T>
     VIGIL_DEVICE T lane_exchange(T v, int) const {
         return v;

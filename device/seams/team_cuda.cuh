@@ -102,6 +102,15 @@ struct CudaTeam {
         return v;
 #endif
     }
+    // Modulo 2^32.
+    VIGIL_DEVICE std::uint32_t lane_total(std::uint32_t v) const {
+#if __CUDA_ARCH__ >= 800
+        return __reduce_add_sync(~0u, v);
+#else
+        for (int mask = kWarpSize / 2; mask > 0; mask /= 2) v += __shfl_xor_sync(~0u, v, mask);
+        return v;
+#endif
+    }
     // The value of the lane whose number differs in the bits of `mask`.
     template <class T>
     VIGIL_DEVICE T lane_exchange(T v, int mask) const {

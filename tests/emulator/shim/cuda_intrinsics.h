@@ -121,6 +121,12 @@ inline unsigned __ballot_sync(unsigned, bool predicate) {
 inline int __popc(unsigned v) {
     return std::popcount(v);
 }
+inline unsigned __reduce_add_sync(unsigned, unsigned v) {
+    const auto all = vigil::emulator::collect(&v, 1);
+    unsigned total = 0;
+    for (int lane = 0; lane < 32; ++lane) total += static_cast<unsigned>(all[lane][0]);
+    return total;
+}
 inline unsigned __reduce_max_sync(unsigned, unsigned v) {
     const auto all = vigil::emulator::collect(&v, 1);
     for (int lane = 0; lane < 32; ++lane) v = max(v, static_cast<unsigned>(all[lane][0]));

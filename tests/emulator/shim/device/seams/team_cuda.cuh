@@ -42,6 +42,7 @@ struct CudaTeam {
         return v;
     }
     std::uint32_t lane_highest(std::uint32_t v) const { return __reduce_max_sync(~0u, v); }
+    std::uint32_t lane_total(std::uint32_t v) const { return __reduce_add_sync(~0u, v); }
     template <class T>
     T lane_exchange(T v, int mask) const {
         return __shfl_xor_sync(~0u, v, mask);
