@@ -356,15 +356,6 @@ VIGIL_DEVICE void attention(M& m, const KernelArgs& a, const LayerWeights& w, in
     }
 }
 
-// Three words of a part, each looked at until it is there. The Hopper path looks at all of them again.
-template <class M, class From>
-VIGIL_DEVICE void take_part(M& m, const Awaited& awaited, float (&part)[3], From&& from) {
-    const std::uint32_t looks[3] = {M::Team::load_word(from(0)), M::Team::load_word(from(1)),
-                                    M::Team::load_word(from(2))};
-    VIGIL_UNROLL
-    for (int k = 0; k < 3; ++k) part[k] = m.complete(looks[k], from(k), awaited);
-}
-
 template <class M>
 VIGIL_DEVICE void combine_splits(M& m, const KernelArgs& a, int layer, const TokenContext& t) {
     constexpr int kParts = (kMaxKvSplits + M::Team::kWarpSize - 1) / M::Team::kWarpSize;  // per lane
@@ -385,7 +376,7 @@ VIGIL_DEVICE void combine_splits(M& m, const KernelArgs& a, int layer, const Tok
             const int p = m.team.lane() + i * M::Team::kWarpSize;
             float part[3] = {-INFINITY, 0.0f, 0.0f};  // of a lane without one
             const auto from = [&](int k) { return (k < 2 ? head + k * a.plan.max_kv_splits : column) + p; };
-            if (p < n_splits) take_part(m, awaited, part, from);
+            if (p < n_splits) m.take(part, awaited, from);
             max[i] = part[0];
             sum[i] = part[1];
             value[i] = part[2];

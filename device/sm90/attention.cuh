@@ -439,10 +439,4 @@ VIGIL_DEVICE void attention(StreamMachine<K, X>& m, const KernelArgs& a, const L
     }
 }
 
-// One after the other, each of them would cost a trip.
-template <std::uint32_t K, class X, class From>
-VIGIL_DEVICE void take_part(StreamMachine<K, X>& m, const Awaited& awaited, float (&part)[3], From&& from) {
-    m.take(part, awaited, from);
-}
-
 }  // namespace vigil::device
