@@ -62,6 +62,12 @@ class InputWriter {
 
     // The group that begins at column `base`. All lanes must call.
     VIGIL_DEVICE void store(int base, const float (&v)[4]) const {
+        // Both ways through the warp at once.
+        float sum = (v[0] + v[1]) + (v[2] + v[3]);
+        if (wanted(tiles::kInt8Digits)) {
+            VIGIL_UNROLL
+            for (int mask = 1; mask < tiles::kSumCols / 4; mask *= 2) sum += __shfl_xor_sync(~0u, sum, mask);
+        }
         std::uint32_t largest = 0;
         if (wanted(tiles::kInt8Digits) || wanted(tiles::kHalfParts)) {
             VIGIL_UNROLL
@@ -92,9 +98,6 @@ class InputWriter {
             store_shared4(plane, __byte_perm(low01, low23, 0x5410));
             store_shared4(plane += static_cast<Shared>(digit_stride_), __byte_perm(low01, low23, 0x7632));
             store_shared4(plane += static_cast<Shared>(digit_stride_), __byte_perm(high01, high23, 0x5410));
-            float sum = (v[0] + v[1]) + (v[2] + v[3]);
-            VIGIL_UNROLL
-            for (int mask = 1; mask < tiles::kSumCols / 4; mask *= 2) sum += __shfl_xor_sync(~0u, sum, mask);
             if ((lane_ & 7) == 0) store_shared_float(sums_ + at / 8, sum);
             if (lane_ == 0) store_shared_float(digit_scales_ + at / 32, scale(kBits));
         }

@@ -8,6 +8,11 @@
 namespace vigil::device {
 namespace sm90 {
 
+// x / (1 + e^-x), right to some units in the last place.
+VIGIL_DEVICE float quick_silu(float x) {
+    return x * reciprocal_approximate(1.0f + exp2_approximate(-1.44269504f * x));
+}
+
 // Tells the producer whether the token's logits are wanted.
 template <class M>
 VIGIL_DEVICE void begin_token(const M& m, const TokenContext& t) {
@@ -51,7 +56,6 @@ VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Awaited& awaited, boo
     for (bool last = false; !last;) {
         InputLooks looks;
         const Projection p = projection(m, awaited);
-        if (gathers) looks.look(p, begin + tiles::kScaleCols * m.team.warp(), m.team.lane());
         const Run r = current_run(m);
         if (r.n_chunks == 0) {  // no share: not even the input is waited for
             m.team.stream.begin_at(m.team.stream.run() + static_cast<Shared>(sizeof(Run)));
@@ -70,6 +74,8 @@ VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Awaited& awaited, boo
             sums = RowSums(r, walk.partials, m.team.thread());
             if (!pairs && sums.row >= 0) word = ahead(sums.row);
         }
+        // Not before: a look that comes too early costs the time of the next one. Not later, or that shows.
+        if (gathers) looks.look(p, begin + tiles::kScaleCols * m.team.warp(), m.team.lane());
         if (gathers && begin == 0) begin_input(m, p.cols);
         int end = begin + InputLooks::kRound;
         int end_chunk = chunks_of(r, end);
@@ -135,7 +141,7 @@ VIGIL_DEVICE void project_phase(M& m, const KernelArgs& a, ring::Phase phase, co
         },
         [&](float* to, float product, float other, std::uint32_t word) {
             if (vocab) return store_logit(a, c->host_logits, static_cast<int>(to - a.act.logits), product);
-            if (gate_up) return m.publish(to, silu(product) * other, of_layer);
+            if (gate_up) return m.publish(to, quick_silu(product) * other, of_layer);
             if (qkv) return m.publish(to, product + ring::bits_float(word), of_layer);
             // Nobody else writes this row; a block that had no share of the input may have looked early.
             m.publish(to, product + m.complete(word, to, {phase, layer, before}), before + 1);

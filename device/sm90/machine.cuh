@@ -547,7 +547,7 @@ VIGIL_DEVICE void begin_input(M& m, int cols) {
     static_assert(tiles::kWarps * 32 >= kMaxReady, "lanes enough");
     StreamControl* c = control(m.team);
     m.team.stream.next_input();
-    const int index = m.team.warp() + tiles::kWarps * m.team.lane();
+    const int index = tiles::kWarps - 1 - m.team.warp() + tiles::kWarps * m.team.lane();
     const int n_groups = max((cols - index * kReadyCols + tiles::kScaleCols - 1) / tiles::kScaleCols, 0);
     if (n_groups >= kReadyGroups || index >= c->n_ready) return;
     const Shared ready = ready_barrier(c, static_cast<std::uint32_t>(index));
@@ -557,10 +557,11 @@ VIGIL_DEVICE void begin_input(M& m, int cols) {
 }
 
 // This warp's groups of columns [begin, end) of the vector: each once it is complete, times the norm's weight if there
-// is one, into the phases' area; the ready barriers hear of it. Returns the lane's sum of squares.
+// is one, into the phases' area; the ready barriers hear of it. Returns the warp's sum of squares, which is added up
+// beside the conversion, since behind it the warp's own products would wait for that. `norm`: whether there is one.
 template <class M>
 VIGIL_DEVICE float prepare_columns(M& m, std::uint32_t kinds, const Projection& p, InputLooks& looks, int begin,
-                                   int end) {
+                                   int end, bool norm) {
     const int lane = m.team.lane();
     const InputWriter<M::Team::kKinds> writer(shared_address(m.area()), tiles::InputLayout(kinds, p.cols), kinds, lane);
     StreamControl* c = control(m.team);
@@ -570,13 +571,15 @@ VIGIL_DEVICE float prepare_columns(M& m, std::uint32_t kinds, const Projection& 
         float v[4];
         VIGIL_UNROLL
         for (int j = 0; j < 4; ++j) v[j] = inside ? untagged(quad.word[j]) : 0.0f;
-        if (p.norm_weight != nullptr) {
+        if (norm) {
             const float w[4] = {weights.x, weights.y, weights.z, weights.w};
+            float of_lane = 0.0f;
             VIGIL_UNROLL
             for (int j = 0; j < 4; ++j) {
-                squares = fused(m.team, v[j], v[j], squares);
+                of_lane = fused(m.team, v[j], v[j], of_lane);
                 v[j] *= w[j];
             }
+            squares += m.team.lane_sum(of_lane);
         }
         writer.store(base, v);
         __syncwarp();
@@ -598,7 +601,7 @@ VIGIL_DEVICE float prepare_columns(M& m, std::uint32_t kinds, const Projection& 
         }
         if (kAhead) {
             looks.quads[0] = ahead.quads[0], looks.quads[1] = ahead.quads[1];
-            if (next < end && p.norm_weight != nullptr) looks.load_weights(p, next, lane);
+            if (norm && next < end) looks.load_weights(p, next, lane);
         } else if (next < end) {
             looks.look(p, next, lane);
         }
@@ -612,10 +615,17 @@ VIGIL_DEVICE float prepare_columns(M& m, std::uint32_t kinds, const Projection& 
 template <class M>
 VIGIL_DEVICE void gather_input(M& m, const KernelArgs& a, const Run& r, const Projection& p, InputLooks& looks,
                                int begin, int end) {
-    const float squares = prepare_columns(m, M::Team::kinds(r.kinds), p, looks, begin, end);
+    const std::uint32_t kinds = M::Team::kinds(r.kinds);
+    const bool norm = p.norm_weight != nullptr;
+    float sum;
+    // Inlined, so that with a constant there is code for each.
+    if constexpr (M::Team::kPreparesApart)
+        sum = norm ? prepare_columns(m, kinds, p, looks, begin, end, true)
+                   : prepare_columns(m, kinds, p, looks, begin, end, false);
+    else
+        sum = prepare_columns(m, kinds, p, looks, begin, end, norm);
     m.trace_gathered(a);
-    if (p.norm_weight == nullptr) return;
-    const float sum = m.team.lane_sum(squares);
+    if (!norm) return;
     m.team.stream.next_norm();
     if (m.team.lane() != 0) return;
     warp_squares(m)[m.team.warp()] = sum;

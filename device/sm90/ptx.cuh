@@ -212,6 +212,13 @@ VIGIL_DEVICE T anew(T v) {
     return v;
 }
 
+// 1 / x in one instruction, right to one unit in the last place; 0 for what is larger than 2^126.
+VIGIL_DEVICE float reciprocal_approximate(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 // 2^x in one instruction, right to two units in the last place; results below the normal numbers are 0.
 VIGIL_DEVICE float exp2_approximate(float x) {
     float y;

@@ -192,6 +192,10 @@ template <class T>
 inline T anew(T v) {
     return v;
 }
+inline float reciprocal_approximate(float x) {
+    const float y = 1.0f / x;
+    return std::fabs(y) < 0x1p-126f ? 0.0f : y;
+}
 inline float exp2_approximate(float x) {
     const float y = std::exp2(x);
     return y < 0x1p-126f ? 0.0f : y;
