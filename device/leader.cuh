@@ -218,7 +218,7 @@ VIGIL_DEVICE void finish_at_once(const M& m, const KernelArgs& a, ring::FinishRe
 }
 
 // Finishes the job just taken if it ends at once and that can be said without a look at its prompt, for which the
-// block's threads would have to come together: three quarters of a microsecond. Thread 0 of block 0.
+// block's threads would have to come together: half a microsecond. Thread 0 of block 0.
 template <class M>
 VIGIL_DEVICE bool finish_alone(const M& m, const KernelArgs& a) {
     const ring::DecodeJob& job = leader_state(m)->job;

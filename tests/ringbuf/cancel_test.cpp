@@ -1,7 +1,9 @@
 // The cancel word at every moment of a job's life. The leader is the kernel's own (device/leader.cuh) on one host
 // thread; only the model is left out: a token's number stands for the token.
 #include <algorithm>
+#include <cstdint>
 #include <doctest/doctest.h>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -48,6 +50,8 @@ class Leader {
 
     bool take() { return take_job(machine, args); }
     void begin() { begin_job(machine, args); }
+    // Takes jobs until one is active or there is none.
+    void look() { direct(machine, args, Waiting::kNot); }
     bool active() const { return leader_state(machine)->active != 0; }
     int token() const { return leader_state(machine)->token; }  // fed next
 
@@ -192,6 +196,59 @@ TEST_CASE("a job nobody cancels runs to its length") {
     const auto end = run_job(leader, host, 1, [](int) {});
     CHECK(end.reason == FinishReason::kLength);
     CHECK(end.n_tokens == kNewTokens);
+}
+
+// One cached prompt token, so nothing of the prompt has to be read.
+DecodeJob job_without_tokens(std::uint64_t id) {
+    DecodeJob job;
+    job.id = id;
+    job.n_prompt = 1;
+    return job;
+}
+
+TEST_CASE("jobs without tokens end one after the other, and the next one begins") {
+    Leader leader(4);
+    Host host(leader);
+    for (std::uint64_t id = 1; id <= 3; ++id) REQUIRE(host.submit(job_without_tokens(id)));
+    REQUIRE(host.submit(4));
+    host.cancel(1, 2);
+    leader.look();
+    CHECK(leader.active());
+    CHECK(ring::load_relaxed(&leader.status.jobs_consumed) == 3);
+    for (const FinishReason reason : {FinishReason::kLength, FinishReason::kCancelled, FinishReason::kLength}) {
+        TokenEvent e;
+        REQUIRE(host.next_event(&e));
+        CHECK(e.kind == EventKind::kFinished);
+        CHECK(e.reason == reason);
+    }
+}
+
+TEST_CASE("a job without tokens has to fit all the same") {
+    const auto reason_of = [](const DecodeJob& job, std::int32_t second_token = 0) {
+        Leader leader(1);
+        Host host(leader);
+        leader.tokens[1] = second_token;
+        REQUIRE(host.submit(job));
+        leader.look();
+        CHECK_FALSE(leader.active());
+        return host.outcome(job.id).reason;
+    };
+    DecodeJob job = job_without_tokens(1);
+    CHECK(reason_of(job) == FinishReason::kLength);
+    job.kv_rows = 1;
+    for (const std::int32_t row : {std::numeric_limits<std::int32_t>::min(), -1, Leader::kMaxSeqLen}) {
+        CAPTURE(row);
+        job.kv_first = row;
+        CHECK(reason_of(job) == FinishReason::kFault);
+    }
+    job = job_without_tokens(1);
+    job.first_token = 1000;
+    CHECK(reason_of(job) == FinishReason::kFault);
+    // Of a longer prompt the rest is looked at.
+    job = job_without_tokens(1);
+    job.n_prompt = 2;
+    CHECK(reason_of(job, 999) == FinishReason::kLength);
+    CHECK(reason_of(job, -1) == FinishReason::kFault);
 }
 
 TEST_CASE("a cancel at any moment ends its job within a token, and leaves the next one in the slot alone") {
