@@ -279,7 +279,7 @@ VIGIL_DEVICE void await_job(const M& m, const KernelArgs& a, Waiting waiting) {
     DecodeState& s = *leader_state(m);
     const HostWords& host = m.scratch()->host;
     std::uint32_t* flag = &m.scratch()->flag;
-    constexpr std::uint32_t kLooksBetweenClocks = 16;  // the clock costs a look a tenth of its time
+    constexpr std::uint32_t kLooksBetweenClocks = 16;  // the next look need not wait for the clock each time
     std::uint64_t idle_since = 0;
     for (std::uint32_t spins = 0;; ++spins) {
         const bool taken = take_job(m, a);

@@ -62,7 +62,7 @@ class InputWriter {
 
     // The group that begins at column `base`. All lanes must call.
     VIGIL_DEVICE void store(int base, const float (&v)[4]) const {
-        // Both ways through the warp at once.
+        // This way through the warp and that of the largest value do not wait for each other.
         float sum = (v[0] + v[1]) + (v[2] + v[3]);
         if (wanted(tiles::kInt8Digits)) {
             VIGIL_UNROLL

@@ -541,7 +541,8 @@ VIGIL_DEVICE void complete_in_warp(M& m, const Projection& p, InputLooks& looks,
 }
 
 // Before the first round of an input. Arrives for groups behind its end, which no warp prepares: a lane for each
-// barrier. Where the input has no group at all nobody else waits for the phase, and synccheck wants each waited for.
+// barrier, from the last warp on, since the first ones have groups to prepare. Where the input has no group at all
+// nobody else waits for the phase, and synccheck wants each waited for.
 template <class M>
 VIGIL_DEVICE void begin_input(M& m, int cols) {
     static_assert(tiles::kWarps * 32 >= kMaxReady, "lanes enough");

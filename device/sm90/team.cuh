@@ -94,15 +94,13 @@ constexpr std::uint32_t kInRounds = 1u << 16;
 template <std::uint32_t Kernel>
 struct TeamFor : Team {
     static constexpr std::uint32_t kKinds = Kernel & ~kInRounds;
+    static constexpr bool kOneKind = (kKinds & (kKinds - 1)) == 0;
     static constexpr bool kGathersInRounds = (Kernel & kInRounds) != 0;
     // Inputs behind a norm are prepared by code of their own; the other kernels have no registers for it.
-    static constexpr bool kPreparesApart =
-        (kKinds & (kKinds - 1)) == 0 && !(kGathersInRounds && kKinds == tiles::kInt8Digits);
+    static constexpr bool kPreparesApart = kOneKind && !(kGathersInRounds && kKinds == tiles::kInt8Digits);
 
     // The kinds that an input is wanted as, given as a set among kKinds.
-    VIGIL_DEVICE static std::uint32_t kinds(std::uint32_t of_phase) {
-        return (kKinds & (kKinds - 1)) == 0 ? kKinds : of_phase;
-    }
+    VIGIL_DEVICE static std::uint32_t kinds(std::uint32_t of_phase) { return kOneKind ? kKinds : of_phase; }
 };
 
 // The kernels that there are. That of all kinds has the portable attention, for mixtures and unusual heads.

@@ -1,5 +1,5 @@
-// The cancel word at every moment of a job's life. The leader is the kernel's own (device/leader.cuh) on one host
-// thread; only the model is left out: a token's number stands for the token.
+// The cancel word at every moment of a job's life, and jobs that end without a token. The leader is the kernel's own
+// (device/leader.cuh) on one host thread; only the model is left out: a token's number stands for the token.
 #include <algorithm>
 #include <cstdint>
 #include <doctest/doctest.h>
@@ -74,7 +74,7 @@ class Leader {
     // Serves jobs until `n_jobs` are done, as the resident loop does.
     void serve(std::uint32_t n_jobs) {
         while (state().next_job != n_jobs) {
-            direct(machine, args, Waiting::kNot);
+            look();
             if (!active()) {
                 std::this_thread::yield();
                 continue;
