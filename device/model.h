@@ -83,12 +83,15 @@ enum class RopeKind : std::uint32_t {
 // What a model asks of the Hopper path: for each vector the set of tiles::InputKind (device/sm90/tiles.h) that the
 // matrices want it as, and what the stream should look like.
 struct StreamNeeds {
-    std::uint32_t dim = 0;              // of qkv, gate, up and the output matrix
-    std::uint32_t heads = 0;            // of the output projection
-    std::uint32_t ffn = 0;              // of the down projection
-    std::int32_t stage_bytes = 0;       // the largest stage of any matrix
-    std::int32_t copies_in_flight = 0;  // see StreamPlan
-    std::int32_t in_rounds = 0;         // likewise
+    std::uint32_t dim = 0;                    // of qkv, gate, up and the output matrix
+    std::uint32_t heads = 0;                  // of the output projection
+    std::uint32_t ffn = 0;                    // of the down projection
+    std::int32_t long_rows = 0;               // 1: the feed-forward's are long and leave the ring less room
+    std::int32_t stage_bytes = 0;             // the largest stage of any matrix
+    std::int32_t stages_per_round = 0;        // the most that a chunk for each warp lies in
+    std::int32_t bytes_in_flight = 0;         // see StreamPlan
+    std::int32_t logits_bytes_in_flight = 0;  // likewise
+    std::int32_t in_rounds = 0;               // likewise
 };
 
 struct ModelConfig {
@@ -198,7 +201,9 @@ struct DecodeState {
 struct StreamPlan {
     std::int32_t n_stages = 0;
     std::int32_t stage_bytes = 0;
-    std::int32_t copies_in_flight = 0;  // stages on their way at once
+    std::int32_t max_copies_in_flight = 0;    // stages on their way at once …
+    std::int32_t bytes_in_flight = 0;         // … and no more than so many bytes of a layer's weights …
+    std::int32_t logits_bytes_in_flight = 0;  // … or of the output matrix, whose stream disturbs no exchange
     std::int32_t runs_per_layer = 0;  // entries of the list that a block makes of its share (device/sm90/stream.cuh) …
     std::int32_t n_runs = 0;          // … and in all, with the output matrix's
     std::uint32_t kinds = 0;          // of tiles::InputKind, for any vector

@@ -11,8 +11,16 @@ namespace vigil::host {
 
 namespace tiles = device::tiles;
 
+namespace {
+
+constexpr std::int32_t kMaxShortCols = 8192;
+
+}  // namespace
+
 device::StreamNeeds stream_needs(const gguf::File& file, const device::ModelConfig& c) {
     device::StreamNeeds needs;
+    const bool long_rows = c.ffn_dim > kMaxShortCols;
+    needs.long_rows = long_rows ? 1 : 0;
     bool all_fit = true;
     double bytes = 0;
     double weights = 0;
@@ -23,9 +31,10 @@ device::StreamNeeds stream_needs(const gguf::File& file, const device::ModelConf
             return;
         }
         const device::TensorFormat format = format_of(t->type);
-        const device::TileShape shape = tiles::shape(format, cols);
+        const device::TileShape shape = tiles::shape(format, cols, long_rows);
         kinds |= tiles::input_kind(format);
         needs.stage_bytes = std::max(needs.stage_bytes, shape.chunk_bytes << shape.stage_log2);
+        needs.stages_per_round = std::max(needs.stages_per_round, tiles::stages_per_round(shape));
         bytes += static_cast<double>(t->data.size());
         weights += static_cast<double>(t->data.size()) / tiles::slab_bytes(format) * tiles::kRows * tiles::kSlabCols;
     };
@@ -43,13 +52,20 @@ device::StreamNeeds stream_needs(const gguf::File& file, const device::ModelConf
     else
         needs.dim |= embedding;
     if (!all_fit) return {};
-    // What was best on an H200 (docs/performance.md): 48 KB of copies in flight for 16-bit weights, 34 KB for 8-bit and
-    // 18 KB for 4-bit ones; more slow down the exchanges, less the stream.
+    // What was best on an H200 (docs/performance.md). In a layer more copies in flight slow down the exchanges, fewer
+    // the stream; the longer the rows are, the more the stream is worth.
     const double bits = 8 * bytes / weights;
-    const std::int32_t in_flight = bits > 12 ? 49'152 : bits > 7 ? 34'816 : 18'432;
-    needs.copies_in_flight = std::max(2, in_flight / needs.stage_bytes);
+    if (bits > 12) {
+        needs.bytes_in_flight = needs.logits_bytes_in_flight = 49'152;
+    } else if (bits > 7) {
+        needs.bytes_in_flight = long_rows ? 52'224 : 34'816;
+        needs.logits_bytes_in_flight = 52'224;
+    } else {
+        needs.bytes_in_flight = long_rows ? 46'080 : 27'648;
+        needs.logits_bytes_in_flight = 40'320;
+    }
     // Rounds pay with 16-bit weights, with 8-bit ones where rows are long, with fewer bits never.
-    needs.in_rounds = bits > 12 || (bits > 7 && c.ffn_dim > 8192) ? 1 : 0;
+    needs.in_rounds = bits > 12 || (bits > 7 && long_rows) ? 1 : 0;
     return needs;
 }
 

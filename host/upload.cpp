@@ -126,7 +126,7 @@ class Layout {
         out.rows = rows;
         out.cols = cols;
         out.format = format_of(t.type);
-        if (config_.stream.dim != 0) out.tiles = device::tiles::shape(out.format, cols);
+        if (config_.stream.dim != 0) out.tiles = device::tiles::shape(out.format, cols, config_.stream.long_rows != 0);
         add(t, out.format, &out.data, out);
     }
 

@@ -42,7 +42,8 @@ bool plan_stream(const ModelConfig& c, std::int32_t shared_bytes, GridPlan& plan
                                         input(c.stream.heads, head_rows(c)), input(c.stream.ffn, c.ffn_dim)});
     trial.area_bytes = ceil_div(area, kLine) * kLine;
     trial.stream.stage_bytes = c.stream.stage_bytes;
-    trial.stream.copies_in_flight = c.stream.copies_in_flight;
+    trial.stream.bytes_in_flight = c.stream.bytes_in_flight;
+    trial.stream.logits_bytes_in_flight = c.stream.logits_bytes_in_flight;
     trial.stream.in_rounds = c.stream.in_rounds;
     trial.stream.runs_per_layer = runs_per_layer(c, plan.n_blocks);
     trial.stream.n_runs = c.n_layers * trial.stream.runs_per_layer + logits_runs(c, plan.n_blocks);
@@ -52,9 +53,11 @@ bool plan_stream(const ModelConfig& c, std::int32_t shared_bytes, GridPlan& plan
     trial.stream.n_stages = 0;
     const std::int32_t rest = shared_bytes - sm90::StreamMemory(trial).bytes;
     trial.stream.n_stages = std::min(rest / c.stream.stage_bytes, sm90::kMaxStages);
-    // And a run's last stage may be short. stream.cuh has the reason.
-    if (trial.stream.n_stages <= tiles::stages_per_round(trial.stream.kinds) + 1 + trial.stream.copies_in_flight)
-        return false;
+    // The ring is longer than a round and the copies in flight, and a run's last stage may be short. stream.cuh has the
+    // reason.
+    trial.stream.max_copies_in_flight =
+        std::min(trial.stream.n_stages - c.stream.stages_per_round - 2, sm90::kMaxCopiesInFlight);
+    if (trial.stream.max_copies_in_flight < tiles::kMinCopiesInFlight) return false;
     trial.shared_bytes = sm90::StreamMemory(trial).bytes;
     plan = trial;
     return true;

@@ -24,6 +24,8 @@ namespace sm90 {
 // Writes runs one after the other.
 struct RunWriter {
     Run* to;
+    int bytes_in_flight;
+    int max_copies_in_flight;
     int n = 0;
     int phase_begin = 0;
     std::uint32_t kinds = 0;  // of the phase
@@ -46,6 +48,7 @@ struct RunWriter {
         run.slabs = static_cast<std::uint8_t>(shape.chunk_cols / tiles::kSlabCols);
         run.first_group = static_cast<std::uint8_t>(first_group);
         run.kinds = static_cast<std::uint8_t>(kinds);
+        run.copies = min(tiles::copies_in_flight(shape, bytes_in_flight), max_copies_in_flight) & kMaxCopiesInFlight;
         run.last_of_phase = 0;
         run.joined = 0;
         to[n++] = run;
@@ -170,9 +173,10 @@ struct RunsOfAllLayers {
     VIGIL_DEVICE void list(const Team& team) const {
         Run* runs = run_list(team, args.plan);
         const int n_layers = args.config.n_layers;
-        const int per_layer = args.plan.stream.runs_per_layer;
+        const StreamPlan& plan = args.plan.stream;
+        const int per_layer = plan.runs_per_layer;
         for (int layer = team.thread(); layer < n_layers; layer += kThreads) {
-            RunWriter writer{runs + layer * per_layer};
+            RunWriter writer{runs + layer * per_layer, plan.bytes_in_flight, plan.max_copies_in_flight};
             VIGIL_UNROLL_BY(1)
             for (int p = static_cast<int>(ring::Phase::kQkv); p <= static_cast<int>(ring::Phase::kDown); ++p)
                 add_phase(team, args.config, writer, static_cast<ring::Phase>(p), layer, args.weights.layers[layer]);
@@ -181,7 +185,7 @@ struct RunsOfAllLayers {
         if (team.thread() != 0) return;
         describe_phases(team, args);
         const int n = n_layers * per_layer;
-        RunWriter writer{runs + n};
+        RunWriter writer{runs + n, plan.logits_bytes_in_flight, plan.max_copies_in_flight};
         add_logits(team, args, writer);
         set_length(team, n, n + writer.n);
     }
@@ -207,7 +211,9 @@ struct RunsOfStep {
         const bool of_layer = phase >= ring::Phase::kQkv && phase <= ring::Phase::kDown;
         if (!(of_output || of_layer) || team.thread() != 0 || !read_context(args).active) return;
         describe_phases(team, args);
-        RunWriter writer{run_list(team, args.plan)};
+        const StreamPlan& plan = args.plan.stream;
+        RunWriter writer{run_list(team, args.plan), of_output ? plan.logits_bytes_in_flight : plan.bytes_in_flight,
+                         plan.max_copies_in_flight};
         if (of_output)
             add_logits(team, args, writer);
         else

@@ -5,14 +5,14 @@
 // The order is a list of runs, made once per launch: a run is some tiles of one matrix, consumed between two barriers
 // of the block. The producer goes through the list token after token. At the end of the layers it has to know whether
 // the token's logits are wanted, which it is told; with everything else it runs ahead, over layers and tokens, until
-// the ring is full. Only `copies_in_flight` stages are on their way at once: more would queue up in the memory system
-// and slow down the exchange that everyone waits for.
+// the ring is full. Only so many stages are on their way at once as the run says: more would queue up in the memory
+// system and slow down the exchange that everyone waits for.
 //
 // A consumer waits for a stage's use n by parity, and must not mistake use n - 2 for it: use n - 1 has to be complete
 // when anyone looks for n. Copies complete in any order, but the producer starts one only when the copy
-// `copies_in_flight` before it is complete. A warp that looks for a use has read, since the last barrier of the block,
-// the one a round of warps before it or nothing, so a ring longer than a round and the copies in flight suffices; the
-// plan sees to it.
+// max_copies_in_flight before it is complete. A warp that looks for a use has read, since the last barrier of the
+// block, the one a round of warps before it or nothing, so a ring longer than a round and the copies in flight
+// suffices; the plan sees to it.
 #pragma once
 
 #include "device/sm90/ptx.cuh"
@@ -105,7 +105,6 @@ VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
     c->runs = shared_address(shared + at.runs);
     c->n_stages = plan.stream.n_stages;
     c->stage_bytes = plan.stream.stage_bytes;
-    c->copies_in_flight = plan.stream.copies_in_flight;
     for (int i = 0; i < plan.stream.n_stages; ++i) {
         barrier_init(full_barrier(c, i), 1);
         barrier_init(empty_barrier(c, i), kArrivals * kArrivingLanes);
@@ -131,7 +130,6 @@ class Producer {
           stages_(c->stages),
           stage_bytes_(c->stage_bytes),
           n_stages_(c->n_stages),
-          window_(c->copies_in_flight),
           deadline_ns_(deadline_ns) {}
 
     VIGIL_DEVICE void run(bool one_token) {
@@ -170,16 +168,17 @@ class Producer {
             const std::uint32_t whole = run.chunk_bytes << run.stage_log2;
             std::uint32_t left = run.n_chunks * run.chunk_bytes;
             for (; left > whole; left -= whole, from += whole)
-                if (!copy(from, whole)) return false;
-            if (left > 0 && !copy(from, left)) return false;
+                if (!copy(from, whole, run.copies)) return false;
+            if (left > 0 && !copy(from, left, run.copies)) return false;
         }
         return true;
     }
 
-    VIGIL_DEVICE bool copy(const char* from, std::uint32_t bytes) {
+    // `most`: copies that are then on their way.
+    VIGIL_DEVICE bool copy(const char* from, std::uint32_t bytes, int most) {
         // The first time round all stages are empty, as if freed by a phase before the first.
         if (!until([&] { return barrier_passed(empty_barrier(control_, stage_), parity_ ^ 1); })) return false;
-        if (under_way_ == window_) {
+        while (under_way_ >= most) {
             if (!until([&] { return barrier_passed(full_barrier(control_, oldest_), oldest_parity_); })) return false;
             forget_oldest();
         }
@@ -213,7 +212,7 @@ class Producer {
 
     StreamControl* control_;
     Shared stages_;
-    int stage_bytes_, n_stages_, window_;
+    int stage_bytes_, n_stages_;
     std::uint64_t deadline_ns_;
     int stage_ = 0, oldest_ = 0, under_way_ = 0;
     std::uint32_t parity_ = 0, oldest_parity_ = 0;

@@ -10,6 +10,7 @@
 namespace vigil::device::sm90 {
 
 constexpr int kMaxStages = 32;
+constexpr int kMaxCopiesInFlight = 31;  // all bits of Run::copies
 // Of a product's input that many columns become ready together: two warps' groups, a K-quant's block.
 constexpr int kReadyCols = 256;
 constexpr int kReadyGroups = kReadyCols / tiles::kScaleCols;
@@ -40,6 +41,7 @@ struct alignas(16) Run {
     std::uint8_t slabs;        // of a chunk
     std::uint8_t first_group;  // of the partial sums' slots, one group per tile
     std::uint8_t kinds;        // tiles::InputKind of all the phase's matrices
+    std::uint8_t copies : 5;   // that are on their way at once while the producer is at this run
     std::uint8_t last_of_phase : 1;
     std::uint8_t joined : 1;  // of a pair's first: the second's tiles are multiplied with its own, as if they followed
 };
@@ -70,7 +72,6 @@ struct alignas(128) StreamControl {
     std::uint32_t stages, partials;
     std::int32_t n_stages, stage_bytes;
     std::uint32_t runs;
-    std::int32_t copies_in_flight;
     std::int32_t n_ready;             // barriers for the longest input
     std::uint64_t full[kMaxStages];   // the copy engine arrives
     std::uint64_t empty[kMaxStages];  // the warps that have read a chunk arrive

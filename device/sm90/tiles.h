@@ -40,7 +40,8 @@ constexpr std::int32_t kRows = 16;
 constexpr std::int32_t kSlabCols = 64;
 constexpr std::int32_t kBlockCols = 256;  // of a K-quant
 // A stage of the stream holds 2^n chunks, as many as fit: of 16 and 32-bit weights, of Q8_0, of the others. Copies of
-// less than 8 KB do not reach the memory's bandwidth, longer ones make the window of copies in flight coarse.
+// less than 8 KB do not reach the memory's bandwidth, longer ones make the window of copies in flight coarse. Those of
+// Q8_0 are half as long where long rows leave the ring little room, so that more than two can be on their way.
 constexpr std::int32_t kMaxWideStageBytes = 8192;
 constexpr std::int32_t kMaxByteStageBytes = 17408;
 constexpr std::int32_t kMaxNarrowStageBytes = 13440;
@@ -154,8 +155,8 @@ constexpr VIGIL_HD std::int32_t row_tiles(std::int32_t rows) {
 }
 
 // How a matrix that fits is cut. Chunks are narrow enough that a tile keeps the warps busy, and wide enough that little
-// of their work is not multiplication: 1, 2 or 4 slabs.
-inline TileShape shape(TensorFormat f, std::int32_t cols) {
+// of their work is not multiplication: 1, 2 or 4 slabs. `long_rows`: StreamNeeds::long_rows of the model.
+inline TileShape shape(TensorFormat f, std::int32_t cols, bool long_rows) {
     const std::int32_t n_slabs = cols / kSlabCols;
     const bool wide = f == TensorFormat::kF32 || f == TensorFormat::kF16 || f == TensorFormat::kBF16;
     std::int32_t slabs = 4;
@@ -168,16 +169,23 @@ inline TileShape shape(TensorFormat f, std::int32_t cols) {
     s.chunks_per_tile = n_slabs / slabs;
     s.chunk_bytes = slabs * slab_bytes(f);
     const std::int32_t most = wide                       ? kMaxWideStageBytes
-                              : f == TensorFormat::kQ8_0 ? kMaxByteStageBytes
+                              : f == TensorFormat::kQ8_0 ? (long_rows ? kMaxByteStageBytes / 2 : kMaxByteStageBytes)
                                                          : kMaxNarrowStageBytes;
     while (s.stage_log2 < kMaxStageLog2 && s.chunk_bytes << (s.stage_log2 + 1) <= most) ++s.stage_log2;
     return s;
 }
 
-// The most stages that a round of the warps, a chunk each, begins or ends in, for formats of these kinds: the stages of
-// 16 and 32-bit weights hold two chunks or more, those of the others four.
-constexpr VIGIL_HD std::int32_t stages_per_round(std::uint32_t kinds) {
-    return (kinds & ~static_cast<std::uint32_t>(kInt8Digits)) != 0 ? kWarps / 2 : kWarps / 4;
+// The stages that a round of the warps, a chunk each, lies in.
+constexpr VIGIL_HD std::int32_t stages_per_round(const TileShape& s) {
+    return kWarps >> s.stage_log2;
+}
+
+constexpr std::int32_t kMinCopiesInFlight = 2;  // with fewer the memory stands still between them
+
+// Stages that are on their way at once, for so many bytes.
+constexpr VIGIL_HD std::int32_t copies_in_flight(const TileShape& s, std::int32_t bytes) {
+    const std::int32_t copies = bytes / (s.chunk_bytes << s.stage_log2);
+    return copies < kMinCopiesInFlight ? kMinCopiesInFlight : copies;
 }
 
 VIGIL_HD std::size_t tile_bytes(const TileShape& s) {

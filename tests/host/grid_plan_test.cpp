@@ -74,7 +74,7 @@ TEST_CASE("a small model gets no more blocks than it has rows, and more are refu
 }
 
 // The shapes of Llama-3.1-8B, whose long vectors leave the stream the least room of the models that it is tuned for.
-device::ModelConfig large(std::uint32_t kinds, device::TensorFormat widest, std::int32_t copies_in_flight) {
+device::ModelConfig large(std::uint32_t kinds, device::TensorFormat widest) {
     device::ModelConfig c;
     c.n_layers = 32;
     c.dim = 4096;
@@ -83,8 +83,10 @@ device::ModelConfig large(std::uint32_t kinds, device::TensorFormat widest, std:
     c.n_kv_heads = 8;
     c.head_dim = 128;
     c.vocab_size = 128256;
-    const device::TileShape shape = device::tiles::shape(widest, c.ffn_dim);
-    c.stream = {kinds, kinds, kinds, shape.chunk_bytes << shape.stage_log2, copies_in_flight};
+    const device::TileShape shape = device::tiles::shape(widest, c.ffn_dim, true);
+    c.stream.dim = c.stream.heads = c.stream.ffn = kinds;
+    c.stream.stage_bytes = shape.chunk_bytes << shape.stage_log2;
+    c.stream.stages_per_round = device::tiles::stages_per_round(shape);
     return c;
 }
 
@@ -92,12 +94,19 @@ TEST_CASE("a Hopper GPU has room for the stream of a large model in every kind o
     using device::TensorFormat;
     namespace tiles = device::tiles;
     const auto plan = [](const device::ModelConfig& c) { return plan_gpu_stream(c, kH200, 0); };
-    const device::GridPlan half = plan(large(tiles::kHalfParts, TensorFormat::kF16, 6));
-    CHECK(half.shared_bytes <= kH200.shared_bytes_per_block);
-    CHECK(half.stream.n_stages > tiles::stages_per_round(tiles::kHalfParts) + 1 + 6);
-    CHECK(plan(large(tiles::kInt8Digits, TensorFormat::kQ6_K, 2)).stream.n_stages > 0);
-    CHECK(plan(large(tiles::kInt8Digits, TensorFormat::kQ8_0, 2)).stream.n_stages > 0);
-    CHECK_THROWS_AS(plan(large(tiles::kHalfParts, TensorFormat::kF16, 30)), DeviceError);
+    const auto has_room_for = [&](std::uint32_t kinds, TensorFormat widest, int copies) {
+        const device::ModelConfig c = large(kinds, widest);
+        const device::GridPlan p = plan(c);
+        CHECK(p.shared_bytes <= kH200.shared_bytes_per_block);
+        CHECK(p.stream.max_copies_in_flight >= copies);
+        CHECK(p.stream.n_stages > c.stream.stages_per_round + 1 + p.stream.max_copies_in_flight);
+    };
+    has_room_for(tiles::kHalfParts, TensorFormat::kF16, 6);
+    has_room_for(tiles::kInt8Digits, TensorFormat::kQ6_K, 5);
+    has_room_for(tiles::kInt8Digits, TensorFormat::kQ8_0, 6);
+    device::ModelConfig long_round = large(tiles::kHalfParts, TensorFormat::kF16);
+    long_round.stream.stages_per_round = 16;
+    CHECK_THROWS_AS(plan(long_round), DeviceError);
 }
 
 }  // namespace

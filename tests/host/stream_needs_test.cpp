@@ -36,13 +36,20 @@ TEST_CASE("long inputs are multiplied in rounds where bytes and not instructions
 }
 
 TEST_CASE("the fewer bits a weight has, the fewer bytes are on their way at once") {
-    const auto in_flight = [](const char* type) {
-        const device::StreamNeeds needs = needs_of(type, 768);
-        return needs.copies_in_flight * needs.stage_bytes;
-    };
+    const auto in_flight = [](const char* type) { return needs_of(type, 768).bytes_in_flight; };
     CHECK(in_flight("F16") > in_flight("Q8_0"));
     CHECK(in_flight("Q8_0") > in_flight("Q4_K"));
     CHECK(in_flight("Q4_K") > 0);
+}
+
+TEST_CASE("long rows have more bytes on their way, of 8 bits in shorter stages") {
+    for (const char* type : {"Q8_0", "Q4_K"}) {
+        CAPTURE(type);
+        CHECK(needs_of(type, 14336).bytes_in_flight > needs_of(type, 8192).bytes_in_flight);
+    }
+    CHECK(needs_of("Q8_0", 14336).stage_bytes == needs_of("Q8_0", 8192).stage_bytes / 2);
+    CHECK(needs_of("Q8_0", 14336).stages_per_round == needs_of("Q8_0", 8192).stages_per_round * 2);
+    CHECK(needs_of("Q4_K", 14336).stage_bytes == needs_of("Q4_K", 8192).stage_bytes);
 }
 
 TEST_CASE("rows longer than the barriers of an input reach are not for the Hopper path") {

@@ -46,7 +46,7 @@ struct Matrix {
                  .format = device::TensorFormat::kF16,
                  .rows = rows,
                  .cols = cols,
-                 .tiles = device::tiles::shape(device::TensorFormat::kF16, cols)} {
+                 .tiles = device::tiles::shape(device::TensorFormat::kF16, cols, false)} {
         for (const float v : random_floats(size(rows, cols), 1)) weights.push_back(gguf::float_to_half(v));
         const std::span<const std::byte> bytes = std::as_bytes(std::span(weights));
         const std::size_t row_bytes = size(cols, sizeof(std::uint16_t));
