@@ -70,6 +70,7 @@ struct SlabBytes {
 };
 
 constexpr std::uint32_t kLowNibbles = 0x0f0f0f0fu;
+constexpr std::uint32_t kHighNibbles = 0xf0f0f0f0u;
 
 VIGIL_DEVICE SlabBytes from_nibbles(const uint4& q) {
     return {{{q.x & kLowNibbles, q.y & kLowNibbles, q.z & kLowNibbles, q.w & kLowNibbles},
@@ -97,6 +98,13 @@ VIGIL_DEVICE void multiply_bytes(int (&c)[2][4], const SlabBytes& w, const uint4
     mma_int8(c[1], w.block[1].x, w.block[1].y, w.block[1].z, w.block[1].w, x.z, x.w);
 }
 
+// Of 4-bit weights; c[1] becomes 16 times as large as it should be, since their upper nibbles stay where they are.
+constexpr int kUpperNibble = 16;
+VIGIL_DEVICE void multiply_nibbles(int (&c)[2][4], const uint4& q, const uint4& x) {
+    mma_uint8(c[0], q.x & kLowNibbles, q.y & kLowNibbles, q.z & kLowNibbles, q.w & kLowNibbles, x.x, x.y);
+    mma_uint8(c[1], q.x & kHighNibbles, q.y & kHighNibbles, q.z & kHighNibbles, q.w & kHighNibbles, x.z, x.w);
+}
+
 enum class Offset {
     kNone,     // w = d · q
     kCentred,  // w = d · (q − half the range)
@@ -110,19 +118,24 @@ struct Blocks32 {
     static constexpr int kScales = kQuantBytes + (Bits == 5 ? 128 : 0);  // where they begin in a slab
     static constexpr int kSlabBytes = kScales + (O == Offset::kStored ? 128 : 64);
 
-    static VIGIL_DEVICE SlabBytes load(Shared slab, int lane) {
+    // What the second block's products are to be multiplied by.
+    static constexpr float kSecond = Bits == 4 ? 1.0f / kUpperNibble : 1.0f;
+
+    static VIGIL_DEVICE void multiply_quants(int (&c)[2][4], Shared slab, int lane, const uint4& x) {
         const Shared quants = slab + static_cast<Shared>(16 * lane);
-        if (Bits == 8) return {{load_shared16(quants), load_shared16(quants + 512)}};
-        if (Bits == 5)
-            return from_five_bits(load_shared16(quants),
-                                  load_shared4(slab + kQuantBytes + static_cast<Shared>(4 * lane)));
-        return from_nibbles(load_shared16(quants));
+        const uint4 q = load_shared16(quants);
+        if (Bits == 4)
+            multiply_nibbles(c, q, x);
+        else if (Bits == 5)
+            multiply_bytes(c, from_five_bits(q, load_shared4(slab + kQuantBytes + static_cast<Shared>(4 * lane))), x);
+        else
+            multiply_bytes(c, {{q, load_shared16(quants + 512)}}, x);
     }
 
     // Slab number `s` of the input, at `slab`.
     static VIGIL_DEVICE void multiply(Shared slab, const InputView& in, int s, float2& sum) {
         int c[2][4];
-        multiply_bytes(c, load(slab, in.lane), in.digits_of(s));
+        multiply_quants(c, slab, in.lane, in.digits_of(s));
         const int odd_digit = in.odd_digit();
         const auto value = [&](int b, int row) {
             return static_cast<float>(c[b][2 * row] + odd_digit * c[b][2 * row + 1]);
@@ -146,8 +159,8 @@ struct Blocks32 {
             m[1] = centre * (block == 0 ? lower.x : lower.y);
         }
         const float scale = in.scale_of(s) * in.even_weight();
-        sum.x = fmaf(fmaf(value(0, 0), upper.x, value(1, 0) * upper.y), scale, sum.x);
-        sum.y = fmaf(fmaf(value(0, 1), lower.x, value(1, 1) * lower.y), scale, sum.y);
+        sum.x = fmaf(fmaf(value(0, 0), upper.x, value(1, 0) * (kSecond * upper.y)), scale, sum.x);
+        sum.y = fmaf(fmaf(value(0, 1), lower.x, value(1, 1) * (kSecond * lower.y)), scale, sum.y);
         if (O != Offset::kNone) {  // lanes 2 and 3, whose columns hold no digits
             const float x = in.part() >= 2 ? in.sum_of(2 * s + block) : 0.0f;
             sum.x = fmaf(m[0], x, sum.x);
@@ -180,18 +193,23 @@ struct Blocks256 {
         const uint4 words = load_shared16(chunk + kScales + static_cast<Shared>(16 * g));
         const std::uint32_t scales[4] = {words.x & 0x3f3f3f3fu, words.y & 0x3f3f3f3fu, words.z & 0x3f3f3f3fu,
                                          words.w & 0x3f3f3f3fu};
-        int even[2][2] = {};  // the lane's columns, [row][128 columns]: at most 4 · 32 · 31 · 128 · 63
+        // With 4 bits the second block's products come too large; the first block's scales are made so, too.
+        constexpr int kFirst = Bits == 4 ? kUpperNibble : 1;
+        // The lane's columns, [row][128 columns]: at most 4 · 32 · 128 · 63 times 15 · 16 or 31.
+        int even[2][2] = {};
         int odd[2][2] = {};
         VIGIL_UNROLL
         for (int j = 0; j < 4; ++j) {
             const uint4 q = load_shared16(chunk + static_cast<Shared>(512 * j + 16 * in.lane));
-            const SlabBytes w =
-                Bits == 5 ? from_five_bits(q, load_shared4(chunk + kBits + static_cast<Shared>(128 * j + 4 * in.lane)))
-                          : from_nibbles(q);
             int c[2][4];
-            multiply_bytes(c, w, in.digits_of(first_slab + j));
-            const int of[2][2] = {{byte_of<0>(scales[j]), byte_of<1>(scales[j])},
-                                  {byte_of<2>(scales[j]), byte_of<3>(scales[j])}};
+            if (Bits == 4)
+                multiply_nibbles(c, q, in.digits_of(first_slab + j));
+            else
+                multiply_bytes(
+                    c, from_five_bits(q, load_shared4(chunk + kBits + static_cast<Shared>(128 * j + 4 * in.lane))),
+                    in.digits_of(first_slab + j));
+            const int of[2][2] = {{kFirst * byte_of<0>(scales[j]), byte_of<1>(scales[j])},
+                                  {kFirst * byte_of<2>(scales[j]), byte_of<3>(scales[j])}};
             VIGIL_UNROLL
             for (int row = 0; row < 2; ++row) {
                 even[row][j / 2] += c[0][2 * row] * of[row][0] + c[1][2 * row] * of[row][1];
@@ -208,8 +226,9 @@ struct Blocks256 {
         const uint2 raw = load_shared8(chunk + kD + static_cast<Shared>(8 * g));
         const auto product = [&](int row) {
             const auto of = [&](int half) {
-                return fmaf(static_cast<float>(even[row][half]), in.even_weight(),
-                            static_cast<float>(odd[row][half]) * in.odd_weight());
+                constexpr float kUnit = 1.0f / kFirst;
+                return fmaf(static_cast<float>(even[row][half]), kUnit * in.even_weight(),
+                            static_cast<float>(odd[row][half]) * (kUnit * in.odd_weight()));
             };
             return fmaf(of(0), __uint_as_float(s.x), of(1) * __uint_as_float(s.y));
         };

@@ -165,6 +165,17 @@ inline void mma_int8(int (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint3
     multiply_accumulate<4>(c, {a0, a1, a2, a3, b0, b1},
                            [](std::uint32_t word, int i) { return static_cast<std::int8_t>(word >> (8 * i)); });
 }
+// By signed bytes: the lower seven bits, and twice what is half of the eighth.
+inline void mma_uint8(int (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3,
+                      std::uint32_t b0, std::uint32_t b1) {
+    constexpr std::uint32_t kLower = 0x7f7f7f7fu;
+    constexpr std::uint32_t kHalfOfUpper = 0x40404040u;
+    mma_int8(c, a0 & kLower, a1 & kLower, a2 & kLower, a3 & kLower, b0, b1);
+    int upper[4];
+    mma_int8(upper, a0 >> 1 & kHalfOfUpper, a1 >> 1 & kHalfOfUpper, a2 >> 1 & kHalfOfUpper, a3 >> 1 & kHalfOfUpper, b0,
+             b1);
+    for (int i = 0; i < 4; ++i) c[i] += 2 * upper[i];
+}
 inline void mma_half(float (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3,
                      std::uint32_t b0, std::uint32_t b1) {
     multiply_accumulate<2>(c, {a0, a1, a2, a3, b0, b1}, [](std::uint32_t word, int i) {
