@@ -43,5 +43,17 @@ newest_nvcc() {
     [ -n "$best" ] && printf '%s\n' "$best"
 }
 
+# copy_libraries_of PROGRAM FOLDER: the shared libraries that a bare GPU machine may lack. Those of the C and C++ run time
+# and the driver stay behind: they belong to the machine.
+copy_libraries_of() {
+    ldd "$1" | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p' |
+        grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|ld-linux[^/]*|libcuda)\.' |
+        while read -r library; do cp -Ln "$library" "$2/"; done || true
+}
+
+# pack FOLDER ARCHIVE: each program holds the same kernels, so a dictionary as large as a few programs makes one copy of
+# them.
+pack() { tar -C "$1" --sort=name -c . | xz -T1 --lzma2=preset=2,dict=256MiB,mf=hc4 > "$2"; }
+
 # The name of the model file that the demo and the tests use.
 MODEL_FILE=SmolLM2-135M-Instruct.Q4_1.gguf

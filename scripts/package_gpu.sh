@@ -23,13 +23,6 @@ package=$(mktemp -d)
 trap 'rm -rf "$package"' EXIT
 mkdir -p "$package/lib"
 
-add_libraries_of() {
-    # Those of the C and C++ run time and the driver stay behind: they belong to the machine.
-    ldd "$1" | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p' |
-        grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|ld-linux[^/]*|libcuda)\.' |
-        while read -r library; do cp -Ln "$library" "$package/lib/"; done || true
-}
-
 for build in build build-m40 build-racecheck; do
     [ -d "$build" ] || { say "$build is not there: left out"; continue; }
     say "collecting $build"
@@ -71,17 +64,16 @@ PYTHON
 done > "$package/programs"
 
 while read -r program; do
-    add_libraries_of "$package/$program"
+    copy_libraries_of "$package/$program" "$package/lib"
     strip "$package/$program"
 done < "$package/programs"
 rmdir --ignore-fail-on-non-empty "$package/lib"
 printf '%s\n' "$ROOT" > "$package/source_root"
 git rev-parse HEAD > "$package/commit"
 
-# Each program holds the same kernels: a dictionary as large as a few programs makes one copy of them.
 say 'packing'
 rm -rf .gpu && mkdir .gpu
-tar -C "$package" --sort=name -c . | xz -T1 --lzma2=preset=2,dict=256MiB,mf=hc4 > .gpu/package.tar.xz
+pack "$package" .gpu/package.tar.xz
 size_mib=$(du -m .gpu/package.tar.xz | cut -f1)
 [ "$size_mib" -le $limit_mib ] || die ".gpu/package.tar.xz holds $size_mib MiB, more than $limit_mib"
 say ".gpu/package.tar.xz: $(wc -l < "$package/programs") programs, $size_mib MiB"
