@@ -85,7 +85,7 @@ TEST_CASE("the stream's phases agree with the oracle where a row is 256 chunks")
 // Nor is the last round one of whole rounds of the warps.
 TEST_CASE("the stream's phases agree with the oracle where an input comes in rounds") {
     Deviations worst;
-    for (const char* type : {"F16", "BF16", "Q8_0", "Q4_1", "Q4_K", "Q6_K"}) {
+    for (const char* type : {"F16", "BF16", "Q8_0", "Q4_1", "Q4_K", "Q6_K", "Q4_K_M"}) {
         auto spec = small_spec();
         spec.type = type;
         spec.n_layers = 2;
