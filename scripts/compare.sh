@@ -94,21 +94,20 @@ for round in $(seq "${ROUNDS:-3}"); do
     done
 done
 
-python3 - "$runs" "${flags[*]}" "${OUT:+$OUT/compare.json}" <<'PYTHON'
+python3 - "$runs" "${names[0]}" "${flags[*]}" "${OUT:+$OUT/compare.json}" <<'PYTHON'
 import json, sys
-path, flags, to = sys.argv[1:]
+path, first, flags, to = sys.argv[1:]
 results = {}  # model → build → median of each round, in order
 for line in open(path):
     model, build, ms = line.rstrip("\n").split("\t")
     results.setdefault(model, {}).setdefault(build, []).append(float(ms))
 print("| model | build | ms/token, p50 of each round | mean | beside the first |\n|---|---|---|---|---|")
 for model, builds in results.items():
-    first = None
+    means = {build: sum(runs) / len(runs) for build, runs in builds.items()}
     for build, runs in builds.items():
-        mean = sum(runs) / len(runs)
-        first = first or mean
         rounds = " ".join(f"{ms:.4f}" for ms in runs)
-        print(f"| {model} | {build} | {rounds} | {mean:.4f} | {100 * (mean / first - 1):+.1f} % |")
+        beside = f"{100 * (means[build] / means[first] - 1):+.1f} %" if first in means else "no run of it"
+        print(f"| {model} | {build} | {rounds} | {means[build]:.4f} | {beside} |")
 if to:
     json.dump({"command": f"vigil bench MODEL {flags}", "ms_per_token_p50": results}, open(to, "w"), indent=1)
 PYTHON
