@@ -282,10 +282,12 @@ struct ChunkWalk {
         parity = cursor.parity();
         wrap();
     }
-    VIGIL_DEVICE void wrap() {
-        if (stage < n_stages) return;
-        stage -= n_stages;
-        parity ^= 1;
+    VIGIL_DEVICE void wrap() { parity ^= wrap_at(stage, n_stages) ? 1 : 0; }
+    // Takes an index that may be past the end, by less than there are, to its place; whether it was.
+    static VIGIL_DEVICE bool wrap_at(int& index, int n) {
+        const int rest = index - n;
+        index = static_cast<int>(min(static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(rest)));
+        return rest >= 0;
     }
     // To the first chunk of those that take columns from `begin` on, of the first tile.
     VIGIL_DEVICE void skip(const Run& r, int begin) {
@@ -301,12 +303,8 @@ struct ChunkWalk {
     }
     VIGIL_DEVICE void advance(const Run& r) {
         i += tiles::kWarps;
-        tile += r.step_tiles;
         k += r.step_chunks;
-        if (k >= r.chunks_per_tile) {
-            k -= r.chunks_per_tile;
-            ++tile;
-        }
+        tile += r.step_tiles + (wrap_at(k, r.chunks_per_tile) ? 1 : 0);
         stage += tiles::kWarps >> r.stage_log2;
         wrap();
     }

@@ -169,14 +169,10 @@ struct Blocks32 {
     }
 };
 
-// Byte I of a word as a number.
-template <int I>
+// Byte I of a word, times Factor. By a product, since bytes that are moved keep a busier unit busy.
+template <int I, std::uint32_t Factor = 1>
 VIGIL_DEVICE int byte_of(std::uint32_t w) {
-    return static_cast<int>(__byte_perm(w, 0, 0x4440 + I));
-}
-template <int I>
-VIGIL_DEVICE int signed_byte_of(std::uint32_t w) {
-    return static_cast<int>(static_cast<std::int8_t>(w >> (8 * I)));
+    return static_cast<int>(dot_bytes(w, Factor << (8 * I)));
 }
 
 // Q4_K and Q5_K: blocks of 256 weights, in each eight of 32 with scales and minima of their own.
@@ -194,7 +190,7 @@ struct Blocks256 {
         const std::uint32_t scales[4] = {words.x & 0x3f3f3f3fu, words.y & 0x3f3f3f3fu, words.z & 0x3f3f3f3fu,
                                          words.w & 0x3f3f3f3fu};
         // With 4 bits the second block's products come too large; the first block's scales are made so, too.
-        constexpr int kFirst = Bits == 4 ? kUpperNibble : 1;
+        constexpr std::uint32_t kFirst = Bits == 4 ? kUpperNibble : 1;
         // The lane's columns, [row][128 columns]: at most 4 · 32 · 128 · 63 times 15 · 16 or 31.
         int even[2][2] = {};
         int odd[2][2] = {};
@@ -208,8 +204,8 @@ struct Blocks256 {
                 multiply_bytes(
                     c, from_five_bits(q, load_shared4(chunk + kBits + static_cast<Shared>(128 * j + 4 * in.lane))),
                     in.digits_of(first_slab + j));
-            const int of[2][2] = {{kFirst * byte_of<0>(scales[j]), byte_of<1>(scales[j])},
-                                  {kFirst * byte_of<2>(scales[j]), byte_of<3>(scales[j])}};
+            const int of[2][2] = {{byte_of<0, kFirst>(scales[j]), byte_of<1>(scales[j])},
+                                  {byte_of<2, kFirst>(scales[j]), byte_of<3>(scales[j])}};
             VIGIL_UNROLL
             for (int row = 0; row < 2; ++row) {
                 even[row][j / 2] += c[0][2 * row] * of[row][0] + c[1][2 * row] * of[row][1];
@@ -226,7 +222,7 @@ struct Blocks256 {
         const uint2 raw = load_shared8(chunk + kD + static_cast<Shared>(8 * g));
         const auto product = [&](int row) {
             const auto of = [&](int half) {
-                constexpr float kUnit = 1.0f / kFirst;
+                constexpr float kUnit = 1.0f / static_cast<float>(kFirst);
                 return fmaf(static_cast<float>(even[row][half]), kUnit * in.even_weight(),
                             static_cast<float>(odd[row][half]) * (kUnit * in.odd_weight()));
             };
@@ -263,8 +259,9 @@ struct BlocksQ6K {
         const Shared digits = in.digits + static_cast<Shared>(((g >= 3 ? g - 3 : g) - min(g, 2)) * in.digit_stride);
         int even[2][2] = {};  // columns 2t and 2t + 1, [row][128 columns]: at most 8 · 16 · 128 · 128 · 128
         int odd[2][2] = {};
-        const int odd_half = t == 0 ? 0 : 1;
-        const int even_half = t == 2 ? 1 : 0;
+        // Which of a block's two scales the even and the odd column want, as what takes it out of four bytes.
+        const std::int32_t even_scale = t == 2 ? 1 << 8 : 1;
+        const std::int32_t odd_scale = t == 0 ? 1 : 1 << 8;
         VIGIL_UNROLL
         for (int j = 0; j < 4; ++j) {
             uint4 b = {0, 0, 0, 0};
@@ -279,13 +276,12 @@ struct BlocksQ6K {
             const Shared scales = chunk + kScales + static_cast<Shared>(16 * g + 4 * j);
             VIGIL_UNROLL
             for (int row = 0; row < 2; ++row) {
-                const std::uint32_t of_row = load_shared4(scales + static_cast<Shared>(128 * row));
-                // The scales that the even and the odd column want, of both blocks.
-                const std::uint32_t evens = of_row >> (8 * even_half);
-                const std::uint32_t odds = of_row >> (8 * odd_half);
-                even[row][j / 2] += c[0][2 * row] * signed_byte_of<0>(evens) + c[1][2 * row] * signed_byte_of<2>(evens);
-                odd[row][j / 2] +=
-                    c[0][2 * row + 1] * signed_byte_of<0>(odds) + c[1][2 * row + 1] * signed_byte_of<2>(odds);
+                const auto of_row = static_cast<std::int32_t>(load_shared4(scales + static_cast<Shared>(128 * row)));
+                VIGIL_UNROLL
+                for (int block = 0; block < 2; ++block) {
+                    even[row][j / 2] += c[block][2 * row] * dot_bytes(of_row, even_scale << (16 * block));
+                    odd[row][j / 2] += c[block][2 * row + 1] * dot_bytes(of_row, odd_scale << (16 * block));
+                }
             }
         }
         // What the columns' digits are worth; the weights were four times too large.

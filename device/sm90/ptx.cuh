@@ -199,6 +199,14 @@ VIGIL_DEVICE void mma_bfloat(float (&c)[4], std::uint32_t a0, std::uint32_t a1, 
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
+// The sum of the products of two words' four bytes, without sign and with.
+VIGIL_DEVICE std::uint32_t dot_bytes(std::uint32_t a, std::uint32_t b) {
+    return __dp4a(a, b, 0u);
+}
+VIGIL_DEVICE std::int32_t dot_bytes(std::int32_t a, std::int32_t b) {
+    return __dp4a(a, b, 0);
+}
+
 // Of 8 rows of 8 halves, of which lane 4g + t has columns 2t and 2t + 1 of row g: rows 2t and 2t + 1 of column g.
 VIGIL_DEVICE std::uint32_t transpose_halves(std::uint32_t v) {
     std::uint32_t w;

@@ -74,6 +74,9 @@ inline T __ldcg(const T* p) {
 inline int min(int a, int b) {
     return a < b ? a : b;
 }
+inline unsigned min(unsigned a, unsigned b) {
+    return a < b ? a : b;
+}
 inline int max(int a, int b) {
     return a > b ? a : b;
 }

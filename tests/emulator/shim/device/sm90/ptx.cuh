@@ -176,6 +176,18 @@ inline void mma_uint8(int (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint
              b1);
     for (int i = 0; i < 4; ++i) c[i] += 2 * upper[i];
 }
+template <class Byte, class Word>
+Word sum_of_byte_products(Word a, Word b) {
+    Word sum = 0;
+    for (int i = 0; i < 4; ++i) sum += Word{static_cast<Byte>(a >> (8 * i))} * Word{static_cast<Byte>(b >> (8 * i))};
+    return sum;
+}
+inline std::uint32_t dot_bytes(std::uint32_t a, std::uint32_t b) {
+    return sum_of_byte_products<std::uint8_t>(a, b);
+}
+inline std::int32_t dot_bytes(std::int32_t a, std::int32_t b) {
+    return sum_of_byte_products<std::int8_t>(a, b);
+}
 inline void mma_half(float (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3,
                      std::uint32_t b0, std::uint32_t b1) {
     multiply_accumulate<2>(c, {a0, a1, a2, a3, b0, b1}, [](std::uint32_t word, int i) {
