@@ -15,6 +15,7 @@
 #include "device/probes.h"
 #include "host/cuda/handles.h"
 #include "host/gguf/gguf.h"
+#include "ringbuf/ordering.h"
 #include "runtime/bench/rig.h"
 #include "runtime/engine.h"
 #include "runtime/statistics.h"
@@ -106,6 +107,45 @@ BENCHMARK_CAPTURE(look, thread_at_host, LookForm::one_thread, true)->Apply(words
 BENCHMARK_CAPTURE(look, lanes_at_host, LookForm::lanes, true)->Apply(words_and_strides);
 BENCHMARK_CAPTURE(look, thread_on_device, LookForm::one_thread, false)->Apply(words_and_strides);
 BENCHMARK_CAPTURE(look, lanes_on_device, LookForm::lanes, false)->Apply(words_and_strides);
+
+// The floor of `job` without a token: a kernel that does nothing but look and answer. The pauses between rounds differ,
+// so that they do not go in step with its looks.
+void answer(benchmark::State& state) {
+    Device* device = vigil::bench::gpu_or_skip(state);
+    if (device == nullptr) return;
+    using Clock = std::chrono::steady_clock;
+    constexpr std::size_t kWords = vigil::device::cuda::kMaxLookedAt;
+    void* const pinned = device->allocate_pinned((kWords + 16) * sizeof(std::uint64_t));
+    auto* const words = static_cast<std::uint64_t*>(pinned);
+    auto* const answered = words + kWords;  // on a line of its own
+    vigil::device::cuda::AnswerProbe probe;
+    probe.n_rounds = static_cast<std::int32_t>(state.max_iterations);
+    probe.words = words;
+    probe.answer = answered;
+    std::vector<double> us;
+    bool runs = !vigil::bench::failed(state, launch_answers(probe, device->launch_stream()));
+    for (auto _ : state) {
+        const std::uint64_t round = us.size() + 1;
+        const auto until = Clock::now() + std::chrono::nanoseconds(5000 + round * 997 % 4096);
+        while (Clock::now() < until) continue;
+        const auto begin = Clock::now();
+        if (runs) vigil::ring::store_release(&words[kWords - 1], round);
+        while (runs && vigil::ring::load_acquire(answered) != round)
+            if (Clock::now() - begin > std::chrono::milliseconds(500)) {
+                state.SkipWithError("no answer came");
+                runs = false;
+            }
+        us.push_back(std::chrono::duration<double, std::micro>(Clock::now() - begin).count());
+        state.SetIterationTime(us.back() / 1e6);
+        if (!runs) break;
+    }
+    device->synchronize();
+    device->release_pinned(pinned);
+    if (!runs) return;
+    state.counters["p50_us"] = vigil::percentile(us, 50);
+    state.counters["p99_us"] = vigil::percentile(us, 99);
+}
+BENCHMARK(answer)->UseManualTime()->Iterations(20000)->Unit(benchmark::kMicrosecond);
 
 // A model that is as small as one can be: what is left is submission.
 struct Subject {

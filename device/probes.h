@@ -45,9 +45,18 @@ struct LookProbe {
     std::uint64_t* elapsed_ns = nullptr;   // device memory, one word: all rounds
 };
 
+// A kernel that only looks at a line of host memory until it has a new number, and answers with it: the least that a
+// job without a token can take.
+struct AnswerProbe {
+    std::int32_t n_rounds = 1;
+    const std::uint64_t* words = nullptr;  // pinned, kMaxLookedAt, all looked at; the last one counts the rounds from 1
+    std::uint64_t* answer = nullptr;       // pinned; the number of the round that was seen last
+};
+
 // Enqueue a kernel on `stream` (a cudaStream_t) and return a cudaError_t, 0 for success. Defined in builds with CUDA.
 int launch_exchange(const ExchangeProbe& probe, void* stream);
 int launch_looks(const LookProbe& probe, void* stream);
+int launch_answers(const AnswerProbe& probe, void* stream);  // it leaves when a round does not come for a second
 // One block of one warp that does nothing.
 int launch_empty(void* stream);
 

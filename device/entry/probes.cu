@@ -1,4 +1,4 @@
-// The probes' kernels: an exchange over and over, looks at words over and over, and nothing at all.
+// The probes' kernels: an exchange over and over, looks at words over and over, answers, and nothing at all.
 #include <cuda_runtime.h>
 
 #include "device/launch.h"
@@ -158,6 +158,23 @@ LookKernel look_kernel_of(std::int32_t n_words) {
     }
 }
 
+__global__ void answer_kernel(const AnswerProbe p) {
+    const int lane = static_cast<int>(threadIdx.x);
+    for (int round = 1; round <= p.n_rounds; ++round) {
+        std::uint64_t give_up = 0;
+        for (std::uint32_t spins = 1;; ++spins) {
+            const std::uint64_t word = lane < kMaxLookedAt ? ring::load_relaxed(&p.words[lane]) : 0;
+            const bool seen = lane == kMaxLookedAt - 1 && word == static_cast<std::uint64_t>(round);
+            if (__any_sync(~0u, seen)) break;
+            if (spins % 1024 != 0) continue;
+            const std::uint64_t now = CudaTeam::clock_ns();
+            if (give_up == 0) give_up = now + kDeadlineNs;
+            if (now > give_up) return;
+        }
+        if (lane == 0) ring::store_relaxed(p.answer, static_cast<std::uint64_t>(round));
+    }
+}
+
 __global__ void empty_kernel() {}
 
 using ExchangeKernel = void (*)(ExchangeProbe, KernelArgs);
@@ -196,6 +213,11 @@ int launch_looks(const LookProbe& probe, void* stream) {
                                                             : look_kernel_of<LookForm::one_thread>(probe.n_words);
     if (kernel == nullptr) return cudaErrorInvalidValue;
     kernel<<<1, CudaTeam::kWarpSize, 0, static_cast<cudaStream_t>(stream)>>>(probe);
+    return static_cast<int>(cudaGetLastError());
+}
+
+int launch_answers(const AnswerProbe& probe, void* stream) {
+    answer_kernel<<<1, CudaTeam::kWarpSize, 0, static_cast<cudaStream_t>(stream)>>>(probe);
     return static_cast<int>(cudaGetLastError());
 }
 

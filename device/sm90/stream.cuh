@@ -121,6 +121,18 @@ VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
     barrier_init_fence();
 }
 
+// What the producer copies. All but kAll are builds for measurements (VIGIL_COPIES): how long a token takes without the
+// part that the memory, or even the way from the L2, has in it. Its values are wrong then.
+enum class Copies {
+    kAll,
+    kFromL2,  // of the block's first run, over and over
+    kOnce,    // into each stage; afterwards it is said to be full without a copy
+};
+#ifndef VIGIL_COPIES
+#define VIGIL_COPIES kAll
+#endif
+constexpr Copies kCopies = Copies::VIGIL_COPIES;
+
 // The producer: one thread. Returns when the consumers say stop, with nothing under way; under launch dispatch
 // (`one_token`) also at the end of the list.
 class Producer {
@@ -165,6 +177,7 @@ class Producer {
         for (std::uint32_t r = begin; r < end; ++r) {
             const Run run = load_run(run_address(control_, static_cast<int>(r)));
             const char* from = run.from;
+            if (kCopies == Copies::kFromL2 && measured_.from == nullptr) measured_ = run;
             const std::uint32_t whole = run.chunk_bytes << run.stage_log2;
             std::uint32_t left = run.n_chunks * run.chunk_bytes;
             for (; left > whole; left -= whole, from += whole)
@@ -183,11 +196,24 @@ class Producer {
             forget_oldest();
         }
         const Shared barrier = full_barrier(control_, stage_);
-        barrier_expect(barrier, bytes);
-        bulk_copy(stages_ + static_cast<Shared>(stage_ * stage_bytes_), from, bytes, barrier);
+        if (kCopies == Copies::kOnce && copied_all_stages_) {
+            barrier_arrive(barrier, 1);
+        } else {
+            barrier_expect(barrier, bytes);
+            bulk_copy(stages_ + static_cast<Shared>(stage_ * stage_bytes_), source(from, bytes), bytes, barrier);
+        }
         ++under_way_;
         next(stage_, parity_);
+        if (kCopies == Copies::kOnce && stage_ == 0) copied_all_stages_ = true;
         return true;
+    }
+
+    // Where a stage's bytes are copied from.
+    VIGIL_DEVICE const char* source(const char* from, std::uint32_t bytes) const {
+        if (kCopies != Copies::kFromL2) return from;
+        const auto offset = static_cast<std::uint32_t>(stage_ * stage_bytes_);
+        const bool inside = offset + bytes <= measured_.n_chunks * measured_.chunk_bytes;
+        return measured_.from + (inside ? offset : 0);
     }
 
     VIGIL_DEVICE void forget_oldest() {
@@ -216,6 +242,8 @@ class Producer {
     std::uint64_t deadline_ns_;
     int stage_ = 0, oldest_ = 0, under_way_ = 0;
     std::uint32_t parity_ = 0, oldest_parity_ = 0;
+    Run measured_ = {};               // of kFromL2
+    bool copied_all_stages_ = false;  // of kOnce
 };
 
 }  // namespace vigil::device::sm90
