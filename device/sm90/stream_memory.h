@@ -21,7 +21,7 @@ constexpr int kBatchTiles = 8;
 // Each warp leaves its share of a tile in a slot of its own; slots are apart so that reading them across hits few banks
 // twice.
 constexpr int kSlots = 16;
-constexpr int kSlotFloats = 20;
+constexpr int kSlotFloats = 17;
 constexpr int kPartialBytes = kBatchTiles * kSlots * kSlotFloats * 4;  // two of them, in turn
 
 // Some tiles of one matrix, consumed between two barriers of the block: what the producer and the warps have to know of
