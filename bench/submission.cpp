@@ -27,6 +27,13 @@ using vigil::device::cuda::launch_empty;
 using vigil::host::Device;
 using vigil::host::Dispatch;
 
+// Of the times of single iterations, in µs; none if the first one failed.
+void report_percentiles(benchmark::State& state, const std::vector<double>& us) {
+    if (us.empty()) return;
+    state.counters["p50_us"] = vigil::percentile(us, 50);
+    state.counters["p99_us"] = vigil::percentile(us, 99);
+}
+
 void launch_and_wait(benchmark::State& state) {
     Device* device = vigil::bench::gpu_or_skip(state);
     if (device == nullptr) return;
@@ -114,6 +121,7 @@ void answer(benchmark::State& state) {
     Device* device = vigil::bench::gpu_or_skip(state);
     if (device == nullptr) return;
     using Clock = std::chrono::steady_clock;
+    constexpr std::chrono::milliseconds kPatience{500};
     constexpr std::size_t kWords = vigil::device::cuda::kMaxLookedAt;
     void* const pinned = device->allocate_pinned((kWords + 16) * sizeof(std::uint64_t));
     auto* const words = static_cast<std::uint64_t*>(pinned);
@@ -123,27 +131,24 @@ void answer(benchmark::State& state) {
     probe.words = words;
     probe.answer = answered;
     std::vector<double> us;
-    bool runs = !vigil::bench::failed(state, launch_answers(probe, device->launch_stream()));
+    vigil::bench::failed(state, launch_answers(probe, device->launch_stream()));  // then there are no rounds
     for (auto _ : state) {
         const std::uint64_t round = us.size() + 1;
         const auto until = Clock::now() + std::chrono::nanoseconds(5000 + round * 997 % 4096);
         while (Clock::now() < until) continue;
         const auto begin = Clock::now();
-        if (runs) vigil::ring::store_release(&words[kWords - 1], round);
-        while (runs && vigil::ring::load_acquire(answered) != round)
-            if (Clock::now() - begin > std::chrono::milliseconds(500)) {
-                state.SkipWithError("no answer came");
-                runs = false;
-            }
+        vigil::ring::store_release(&words[kWords - 1], round);
+        while (vigil::ring::load_acquire(answered) != round && Clock::now() - begin < kPatience) continue;
+        if (vigil::ring::load_acquire(answered) != round) {
+            state.SkipWithError("no answer came");
+            break;
+        }
         us.push_back(std::chrono::duration<double, std::micro>(Clock::now() - begin).count());
         state.SetIterationTime(us.back() / 1e6);
-        if (!runs) break;
     }
     device->synchronize();
     device->release_pinned(pinned);
-    if (!runs) return;
-    state.counters["p50_us"] = vigil::percentile(us, 50);
-    state.counters["p99_us"] = vigil::percentile(us, 99);
+    report_percentiles(state, us);
 }
 BENCHMARK(answer)->UseManualTime()->Iterations(20000)->Unit(benchmark::kMicrosecond);
 
@@ -183,8 +188,7 @@ void job(benchmark::State& state, Dispatch dispatch) {
         state.SetIterationTime(us.back() / 1e6);
     }
     subject.rig.stop();
-    state.counters["p50_us"] = vigil::percentile(us, 50);
-    state.counters["p99_us"] = vigil::percentile(us, 99);
+    report_percentiles(state, us);
 }
 
 void tokens(benchmark::internal::Benchmark* benchmark) {
@@ -224,9 +228,7 @@ void request(benchmark::State& state) {
         state.SetIterationTime(us.back() / 1e6);
         while (generation.next()) continue;
     }
-    if (us.empty()) return;
-    state.counters["p50_us"] = vigil::percentile(us, 50);
-    state.counters["p99_us"] = vigil::percentile(us, 99);
+    report_percentiles(state, us);
 }
 BENCHMARK(request)->ArgName("gap_us")->Arg(0)->Arg(200)->Arg(5000)->UseManualTime()->Iterations(500)->Unit(
     benchmark::kMicrosecond);

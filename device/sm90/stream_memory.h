@@ -18,8 +18,8 @@ constexpr int kReadySlabs = kReadyCols / tiles::kSlabCols;
 constexpr int kMaxReady = tiles::kMaxCols / kReadyCols;
 // Tiles of a run, or of the two runs of a pair of matrices: what the partial sums of one barrier interval hold.
 constexpr int kBatchTiles = 8;
-// Each warp leaves its share of a tile in a slot of its own; slots are apart so that reading them across hits few banks
-// twice.
+// Each warp leaves its share of a tile in a slot of its own: 16 floats and one more, so that what attention's warps
+// leave here fits, too. Reading across slots hits no bank more than twice.
 constexpr int kSlots = 16;
 constexpr int kSlotFloats = 17;
 constexpr int kPartialBytes = kBatchTiles * kSlots * kSlotFloats * 4;  // two of them, in turn
