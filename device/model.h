@@ -166,14 +166,21 @@ struct alignas(16) LogitTile {
     std::int32_t best_token;
 };
 
+// What attention of a split leaves per head, so that it can have lines of memory of its own.
+constexpr VIGIL_HD std::int32_t part_floats(std::int32_t head_dim) {
+    return (head_dim + 2 + 31) / 32 * 32;
+}
+
 // What phases hand to each other. Each element has one writer per token and phase. The first five are published words
 // with their epoch in the lowest bits (see seams/machine.cuh), 0 before their first use.
 struct Activations {
     float* residual = nullptr;  // [dim]
     float* qkv = nullptr;       // [(n_heads + 2 * n_kv_heads) * head_dim] before RoPE and QK-norm
-    float* partials = nullptr;  // [n_heads][head_dim + 2][max_kv_splits] attention of each split: max, sum, values
-    float* heads = nullptr;     // [n_heads * head_dim]
-    float* hidden = nullptr;    // [ffn_dim]
+    // [n_heads][max_kv_splits * part_floats(head_dim)] attention of each split: max, sum, values, by column and split
+    // or, on the Hopper path, by split
+    float* partials = nullptr;
+    float* heads = nullptr;   // [n_heads * head_dim]
+    float* hidden = nullptr;  // [ffn_dim]
     // [n_blocks][input_floats(ffn_dim | n_heads * head_dim)] inputs too long for shared memory, or null
     float* overflow = nullptr;
     float* logits = nullptr;     // [vocab_size]

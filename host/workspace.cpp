@@ -49,7 +49,8 @@ std::size_t lay_out(device::KernelArgs& args, void* base) {
     layout.place(args.history, size(c.max_seq_len) + 1);
     layout.place(args.act.residual, size(c.dim));
     layout.place(args.act.qkv, head_rows + 2 * kv_rows);
-    layout.place(args.act.partials, size(c.n_heads) * size(args.plan.max_kv_splits) * (size(c.head_dim) + 2));
+    layout.place(args.act.partials,
+                 size(c.n_heads) * size(args.plan.max_kv_splits) * size(device::part_floats(c.head_dim)));
     layout.place(args.act.heads, head_rows);
     layout.place(args.act.hidden, size(c.ffn_dim));
     // Where a vector is too long for the blocks' shared memory, each block keeps its copy here.

@@ -383,6 +383,7 @@ VIGIL_DEVICE void combine_splits(M& m, const KernelArgs& a, int layer, const Tok
             top = fmaxf(top, max[i]);
         }
         m.trace_gathered(a);
+        m.team.sync_warp();  // lanes without a part have gone ahead, and what follows wants all
         top = max_in_warp(m, top);
         float total = 0.0f;
         float weighted = 0.0f;

@@ -1,6 +1,6 @@
-// The attention phase of device/phases/attention.cuh on matrix instructions, for heads of 64 and of 128 columns and
-// groups of at most 32 query heads; other shapes, and mixtures of formats, take the portable one. Reads, writes,
-// publishes, is split and waits as that one does.
+// The attention and combine phases of device/phases/attention.cuh on matrix instructions, for heads of 64 and of 128
+// columns and groups of at most 32 query heads; other shapes, and mixtures of formats, take the portable ones. They
+// read, write, are split and wait as those do; the parts lie otherwise, so that a block publishes whole lines.
 //
 // A tile is 8 positions of one KV head. A pass is four query heads of its group, in the instruction's eight columns: a
 // float is two FP16 parts, its rounded value and what that leaves, in columns 2h and 2h + 1 for head h, so that both
@@ -29,7 +29,7 @@ constexpr float kWeightBits = 15.0f;
 
 constexpr int kTilePositions = 8;
 constexpr int kWarpColumns = 64;
-constexpr int kMergedAtOnce = 8;  // warps whose findings a thread reads before it adds them up
+constexpr int kMergedAtOnce = 4;  // warps whose findings a thread reads before it adds them up
 
 // What a warp works on: a pass and, of the values, some columns. Both are powers of two in number; the last passes may
 // have no heads.
@@ -278,6 +278,12 @@ struct WarpSlots {
 
 // ---- the phase ----------------------------------------------------------------------------------------------
 
+// The parts of a head, one after the other: values, the highest score to the base 2, the sum.
+template <int HeadDim>
+VIGIL_DEVICE float* published_part(const KernelArgs& a, int head) {
+    return a.act.partials + head * a.plan.max_kv_splits * part_floats(HeadDim);
+}
+
 // One part, by all threads of the block.
 template <int HeadDim, class M>
 VIGIL_DEVICE void attend_part(M& m, const KernelArgs& a, const LayerWeights& w, int kv_head, int split,
@@ -293,35 +299,37 @@ VIGIL_DEVICE void attend_part(M& m, const KernelArgs& a, const LayerWeights& w, 
     VIGIL_UNROLL_BY(1)
     for (int item = tiles::kWarps - 1 - (m.team.thread() >> 5); item < n_items; item += tiles::kWarps)
         prepare_head(m, a, w, prepared, kv_head, item, lane, part, awaited);
+    // Every warp says so, since what they leave for each other lies where some may still read the last phase's sums.
+    const Shared heads_ready = shared_address(&control(m.team)->heads_ready);
+    m.team.stream.next_heads();
+    __syncwarp();
+    if (lane < kArrivingLanes) barrier_arrive(heads_ready, 1);
 
     const WarpPlace<HeadDim> place(per_group, m.team.thread() >> 5);
-    const int value_column = place.columns() * kWarpColumns + row_of(lane) * 8;
-    const std::uint16_t* keys = anew(a.kv.k + part.cache + part_of(lane) * 8);
-    const std::uint16_t* values = anew(a.kv.v + part.cache + value_column);
     const int last = part.end - 1;
-    const int step = place.warps_each() * kTilePositions;
     int first = part.begin + place.index * kTilePositions;
-    const bool works = first <= last && place.first_head() < per_group;
-    // There are no registers for more than one tile: those behind it come into L2. Of two warps that work on a tile one
-    // asks for the keys and one for the values.
-    const auto ask_for_l2 = [&](int ahead) {
-        if (first + ahead * step > last) return;
-        const int at = Tile::line(first + ahead * step, last, lane);
-        if (place.columns() == 0) prefetch_l2(keys - part_of(lane) * 8 + at);
-        if (place.columns() == WarpPlace<HeadDim>::kColumnsLog2) prefetch_l2(values - value_column + at);
-    };
-    Tile tile = {};  // what is loaded only sometimes would be kept alive from one layer to the next
-    if (works) {
+    const WarpSlots slots{control(m.team)->partials, place.jobs_log2};
+    if (first <= last && place.first_head() < per_group) {
+        const int value_column = place.columns() * kWarpColumns + row_of(lane) * 8;
+        const std::uint16_t* keys = anew(a.kv.k + part.cache + part_of(lane) * 8);
+        const std::uint16_t* values = anew(a.kv.v + part.cache + value_column);
+        const int step = place.warps_each() * kTilePositions;
+        // There are no registers for more than one tile: those behind it come into L2. Of two warps that work on a tile
+        // one asks for the keys and one for the values.
+        const auto ask_for_l2 = [&](int ahead) {
+            if (first + ahead * step > last) return;
+            const int at = Tile::line(first + ahead * step, last, lane);
+            if (place.columns() == 0) prefetch_l2(keys - part_of(lane) * 8 + at);
+            if (place.columns() == WarpPlace<HeadDim>::kColumnsLog2) prefetch_l2(values - value_column + at);
+        };
+        Tile tile;
         tile.load(m.team, keys, values, first, last, lane);
         VIGIL_UNROLL_BY(1)
         for (int ahead = 1; ahead < kTilesAhead; ++ahead) ask_for_l2(ahead);
-    }
-    m.team.sync();
-    m.trace_gathered(a);
-
-    const WarpSlots slots{control(m.team)->partials, place.jobs_log2};
-    if (works) {
+        while (!barrier_passed(heads_ready, m.team.stream.heads() ^ 1)) {
+        }
         __syncwarp();  // the matrix instructions want the warp converged
+        m.trace_gathered(a);
         if (part.current >= 0 && first + kTilePositions > last) {
             const Shared current = shared_address(prepared.current);
             tile.replace_last(current + static_cast<Shared>(part_of(lane) * 16),
@@ -384,13 +392,11 @@ VIGIL_DEVICE void attend_part(M& m, const KernelArgs& a, const LayerWeights& w, 
                 value = fmaf(of_warp[k], weight, value);
             }
         }
-        const int stride = a.plan.max_kv_splits;
-        float* to = a.act.partials + (kv_head * per_group + head) * (HeadDim + 2) * stride + split;
-        m.publish(to + (2 + column) * stride, value, awaited.epoch);
+        float* to = published_part<HeadDim>(a, kv_head * per_group + head) + split * part_floats(HeadDim);
+        m.publish(to + column, value, awaited.epoch);
         if (column > 0) continue;
-        // Sum and values are 2^15 times as large as weights relative to the highest score make them.
-        m.publish(to, (top - kWeightBits) * 0.693147181f, awaited.epoch);
-        m.publish(to + stride, sum, awaited.epoch);
+        m.publish(to + HeadDim, top, awaited.epoch);
+        m.publish(to + HeadDim + 1, sum, awaited.epoch);
     }
 }
 
@@ -421,6 +427,67 @@ VIGIL_DEVICE void attend_parts(M& m, const KernelArgs& a, const LayerWeights& w,
     }
 }
 
+// Neighbouring elements of a head, a lane of each four for one: from every eighth part, `AtOnce` of them at a time.
+template <int HeadDim, int AtOnce, class M>
+VIGIL_DEVICE void combine_elements(M& m, const KernelArgs& a, int begin, int n_parts, const Awaited& awaited) {
+    static_assert(kCombinedAtOnce == 4 && HeadDim % kCombinedAtOnce == 0, "of one head");
+    constexpr int kLanes = 32 / kCombinedAtOnce;
+    const int lane = m.team.lane();
+    const int element = begin + (lane & (kCombinedAtOnce - 1));
+    const float* parts = published_part<HeadDim>(a, element / HeadDim);
+    float top = -INFINITY;
+    float total = 0.0f;
+    float weighted = 0.0f;
+    VIGIL_UNROLL_BY(1)
+    for (int first = lane / kCombinedAtOnce; first - lane / kCombinedAtOnce < n_parts; first += AtOnce * kLanes) {
+        float x[3 * AtOnce];  // highest scores, sums, values
+        m.take(x, awaited, [&](int i) {
+            const int offset = i < AtOnce ? HeadDim : i < 2 * AtOnce ? HeadDim + 1 : element & (HeadDim - 1);
+            return parts + min(first + i % AtOnce * kLanes, n_parts - 1) * part_floats(HeadDim) + offset;
+        });
+        m.trace_gathered(a);
+        __syncwarp();
+        float highest = top;
+        VIGIL_UNROLL
+        for (int i = 0; i < AtOnce; ++i) {
+            if (first + i * kLanes >= n_parts) x[i] = -INFINITY;
+            highest = fmaxf(highest, x[i]);
+        }
+        highest = max_in_warp(m, highest);  // all lanes have parts of the same head
+        const float keep = exp2_approximate(top - highest);
+        total *= keep;
+        weighted *= keep;
+        top = highest;
+        VIGIL_UNROLL
+        for (int i = 0; i < AtOnce; ++i) {
+            const float weight = exp2_approximate(x[i] - top);
+            total = fmaf(x[AtOnce + i], weight, total);
+            weighted = fmaf(x[2 * AtOnce + i], weight, weighted);
+        }
+    }
+    VIGIL_UNROLL
+    for (int mask = kCombinedAtOnce; mask < 32; mask *= 2) {
+        total += __shfl_xor_sync(~0u, total, mask);
+        weighted += __shfl_xor_sync(~0u, weighted, mask);
+    }
+    if (lane < kCombinedAtOnce)
+        m.publish(a.act.heads + element, weighted * reciprocal_approximate(total), awaited.epoch);
+}
+
+template <int HeadDim, class M>
+VIGIL_DEVICE void combine_parts(M& m, const KernelArgs& a, int layer, const TokenContext& t) {
+    const Awaited awaited{ring::Phase::kCombine, layer, layer_epoch(a, t, layer)};
+    const int n_parts = m.scratch()->attention.n_splits;
+    const Range elements = m.scratch()->shares.heads;
+    VIGIL_UNROLL_BY(1)
+    for (int e = elements.begin + kCombinedAtOnce * m.team.warp(); e < elements.end;
+         e += kCombinedAtOnce * tiles::kWarps)
+        if (n_parts <= 2 * 32 / kCombinedAtOnce)
+            combine_elements<HeadDim, 2>(m, a, e, n_parts, awaited);
+        else
+            combine_elements<HeadDim, 4>(m, a, e, n_parts, awaited);
+}
+
 }  // namespace vigil::device::sm90
 
 namespace vigil::device {
@@ -436,6 +503,19 @@ VIGIL_DEVICE void attention(StreamMachine<K, X>& m, const KernelArgs& a, const L
             sm90::attend_parts<64>(m, a, w, layer, t);
         else
             sm90::attend_parts<128>(m, a, w, layer, t);
+    }
+}
+
+template <std::uint32_t K, class X>
+VIGIL_DEVICE void combine_splits(StreamMachine<K, X>& m, const KernelArgs& a, int layer, const TokenContext& t) {
+    if constexpr (K == sm90::kAllKinds) {
+        combine_splits<StreamMachine<K, X>>(m, a, layer, t);  // the portable one
+    } else {
+        layer = sm90::anew(layer);
+        if (sm90::anew(a.config.head_dim) == 64)
+            sm90::combine_parts<64>(m, a, layer, t);
+        else
+            sm90::combine_parts<128>(m, a, layer, t);
     }
 }
 

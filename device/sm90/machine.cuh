@@ -490,6 +490,9 @@ VIGIL_DEVICE float norm_scale(const M& m, float inverse_cols, float eps) {
     return inverse_sqrt(m.team, fmaf(sum_of_warps(warp_squares(m)), inverse_cols, eps));
 }
 
+// Neighbouring elements of the heads that a warp combines from attention's parts.
+constexpr int kCombinedAtOnce = 4;
+
 // One phase's product: y = W · from, or W · (from · norm_weight) / rms(from).
 struct Projection {
     Awaited awaited;  // of `from`
@@ -643,7 +646,10 @@ VIGIL_DEVICE void gather_input(M& m, const KernelArgs& a, const Run& r, const Pr
 
 template <std::uint32_t K, class X>
 VIGIL_DEVICE void prepare_shares(const StreamMachine<K, X>& m, const KernelArgs& a) {
-    if (m.team.thread() == 0) m.scratch()->shares.heads = share(head_rows(a.config), m.team.block(), m.team.n_blocks());
+    if (m.team.thread() != 0) return;
+    const int at_once = K == sm90::kAllKinds ? 1 : sm90::kCombinedAtOnce;  // the portable phase takes any number
+    const Range mine = share(head_rows(a.config) / at_once, m.team.block(), m.team.n_blocks());
+    m.scratch()->shares.heads = {at_once * mine.begin, at_once * mine.end};
 }
 
 }  // namespace vigil::device

@@ -78,6 +78,7 @@ struct alignas(128) StreamControl {
     // All complete a phase with each input, also those behind its end.
     std::uint64_t ready[kMaxReady];  // the warps that have prepared its columns arrive
     std::uint64_t squared;           // the warps that have left their sum of squares arrive
+    std::uint64_t heads_ready;       // the warps that have prepared attention's heads, or have none to, arrive
     // The list: its length, and where it goes on after the layers.
     std::uint32_t n_runs, first_logits;
     // Writer: a thread of the consumers. The producer polls.

@@ -33,6 +33,7 @@ struct StreamCursor {
     VIGIL_DEVICE std::uint32_t norm() const { return bits >> 10 & 1; }         // of the barrier of the squares' sums
     VIGIL_DEVICE std::uint32_t input() const { return bits >> 11 & 1; }        // of the barriers of the input
     VIGIL_DEVICE bool met() const { return (bits & kMet) != 0; }               // whether the block has, in this layer
+    VIGIL_DEVICE std::uint32_t heads() const { return bits >> 13 & 1; }        // of the barrier of attention's heads
     VIGIL_DEVICE std::uint32_t run() const { return bits >> kRunShift; }       // its address in shared memory
     VIGIL_DEVICE void move_to(int stage, std::uint32_t parity) {
         bits = (bits & ~0x1ffu) | static_cast<std::uint32_t>(stage) | parity << 8;
@@ -40,13 +41,14 @@ struct StreamCursor {
     VIGIL_DEVICE void next_half() { bits ^= 1 << 9; }
     VIGIL_DEVICE void next_norm() { bits ^= 1 << 10; }
     VIGIL_DEVICE void next_input() { bits ^= 1 << 11; }
+    VIGIL_DEVICE void next_heads() { bits ^= 1 << 13; }
     VIGIL_DEVICE void set_met() { bits |= kMet; }
     VIGIL_DEVICE void forget_met() { bits &= ~kMet; }
     VIGIL_DEVICE void begin_at(std::uint32_t run) { bits = (bits & ((1u << kRunShift) - 1)) | run << kRunShift; }
 
    private:
     static constexpr std::uint32_t kMet = 1 << 12;
-    static constexpr int kRunShift = 13;  // shared memory has less than 2^18 bytes
+    static constexpr int kRunShift = 14;  // shared memory has less than 2^18 bytes
 };
 
 // Of one value per warp, all read at once: they are few. 16-byte aligned.

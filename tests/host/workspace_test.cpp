@@ -41,7 +41,7 @@ std::vector<Part> parts_of(const device::KernelArgs& a) {
         {a.kv.v, kv},
         {a.act.residual, 24 * 4},
         {a.act.qkv, (3 + 2) * 8 * 4},
-        {a.act.partials, 3 * 5 * (8 + 2) * 4},
+        {a.act.partials, 3 * 5 * 32 * 4},
         {a.act.heads, 3 * 8 * 4},
         {a.act.hidden, 40 * 4},
         {a.act.logits, 33 * 4},
