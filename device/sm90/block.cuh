@@ -1,14 +1,15 @@
-// A block of the Hopper path: 16 warps that consume, one thread that keeps the stream going, and around it four warps
-// that lend their registers.
+// A block of the Hopper path: 16 warps that consume, and of four that lend their registers one thread that keeps the
+// stream going and one warp that works out norms.
 #pragma once
 
 #include "device/sm90/attention.cuh"
 #include "device/sm90/layer.cuh"
+#include "device/sm90/norm.cuh"
 
 namespace vigil::device::sm90 {
 
 // All threads make the list of runs: list(a team). Then the block splits: consume(the Team's memory) runs in the first
-// 16 warps, and one thread behind them keeps the stream going.
+// 16 warps; the first thread behind them is the producer, and the last warp the norm's.
 template <class List, class Consume>
 VIGIL_DEVICE void run_block(const KernelArgs& args, char* shared, bool one_token, List&& list, Consume&& consume) {
     auto* control = reinterpret_cast<StreamControl*>(shared);
@@ -19,7 +20,13 @@ VIGIL_DEVICE void run_block(const KernelArgs& args, char* shared, bool one_token
     block_barrier();
     if (thread_index() >= kConsumers) {
         give_up_registers<kProducerRegisters>();
-        if (thread_index() == kConsumers) Producer(control, args.deadline_ns).run(one_token);
+        // The same in all lanes, which the compiler must know: a producer that may share its warp's way with others has
+        // no use for the uniform registers, and is a third slower.
+        const int warp = __shfl_sync(~0u, thread_index() / 32, 0);
+        if (warp == kThreads / 32 - 1)
+            work_out_norm_scales(control, args.config);
+        else if (thread_index() == kConsumers)
+            Producer(control, args.deadline_ns).run(one_token);
     } else {
         take_registers<kConsumerRegisters>();
         consume(shared + sizeof(StreamControl));

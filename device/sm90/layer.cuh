@@ -98,16 +98,14 @@ VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Awaited& awaited, boo
         before = pairs && before == 0 && r.joined == 0 ? r.n_chunks : 0;
         if (before != 0) continue;  // the second of a pair comes before the barrier
 
-        PhaseResult result;
-        float scale = 1.0f;
-        if (sums.warp_has_rows()) {
-            result = load_phase_result(c, awaited.phase);
-            if (result.inverse_cols != 0.0f) scale = norm_scale(m, result.inverse_cols, a.config.norm_eps);
-        }
         m.team.sync();
         if (sums.warp_has_rows()) {
-            const float2 products = sums.add_up();
-            if (sums.row >= 0) done(result.to + sums.row, products.x * scale, products.y * scale, word);
+            const PhaseResult result = load_phase_result(c, awaited.phase);
+            const RowSums::Shares first = sums.first();
+            float other = 0.0f;
+            if (pairs) other = sums.second().sum();
+            const float scale = await_norm_scale(c, m.team.stream.norm() ^ 1, result.normed != 0);
+            if (sums.row >= 0) done(result.to + sums.row, first.sum() * scale, other * scale, word);
         }
         m.team.stream.next_half();
         m.team.stream.set_met();

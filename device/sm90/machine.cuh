@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "device/layer.cuh"
+#include "device/sm90/norm.cuh"
 #include "device/sm90/products.cuh"
 #include "device/sm90/stream.cuh"
 
@@ -148,7 +149,7 @@ VIGIL_DEVICE void describe_phases(const Team& team, const KernelArgs& a) {
         shape.input.norm_at = static_cast<std::uint16_t>(shared_address(norm) - shared_address(c));
         shape.input.norm_stride = static_cast<std::uint16_t>(stride);
         shape.result.to = to;
-        shape.result.inverse_cols = norm != &c->no_norm ? 1.0f / static_cast<float>(cols) : 0.0f;
+        shape.result.normed = norm != &c->no_norm ? 1 : 0;
     };
     constexpr int kLayer = sizeof(LayerWeights);
     const int heads = head_rows(a.config);
@@ -249,6 +250,12 @@ VIGIL_DEVICE bool keeps_waiting_for_stage(StreamControl* c, std::uint32_t spins,
     return false;
 }
 
+// Where the sums of a row of the first tile are, slot 0; other slots are at this XOR four times their number. Four
+// slots of eight rows, which as many lanes read at once, lie in all banks.
+VIGIL_DEVICE Shared slots_of_row(Shared partials, int row) {
+    return partials + static_cast<Shared>(row * kSlots * 4 + (row / 2 & (kSlots / 4 - 1)) * 16);
+}
+
 // That take so many columns; whole rounds of the warps.
 VIGIL_DEVICE int chunks_of(const Run& r, int cols) {
     return cols / tiles::kSlabCols >> (r.slabs >> 1);
@@ -257,6 +264,7 @@ VIGIL_DEVICE int chunks_of(const Run& r, int cols) {
 // What a warp does of a run: which chunks, and where they come from and their sums go.
 struct ChunkWalk {
     Shared stages, partials;
+    Shared slots;  // of the row whose sums the lane leaves
     int n_stages, stage_bytes;
     int i;        // of the run's chunks, …
     int n;        // … of so many
@@ -270,6 +278,8 @@ struct ChunkWalk {
         const uint4 words = load_shared16(shared_address(c));
         stages = words.x;
         partials = words.y + static_cast<Shared>(cursor.half() * kPartialBytes);
+        const int lane = thread_index() & 31;
+        slots = slots_of_row(partials, row_of(lane) + (lane & 1) * 8);
         n_stages = static_cast<int>(words.z);
         stage_bytes = static_cast<int>(words.w);
         n = r.n_chunks << r.joined;
@@ -318,6 +328,11 @@ VIGIL_DEVICE void multiply_chunks(StreamControl* c, ChunkWalk& walk, const Run& 
     const int lane = in.lane;
     VIGIL_UNROLL_BY(1)
     for (; walk.i < end; walk.advance(r)) {
+        // What is done behind the product is worked out before the wait.
+        const int there = min(1 << r.stage_log2, walk.n - walk.i);
+        const std::uint32_t arrivals = anew(walk.within == 0 ? static_cast<std::uint32_t>(kArrivals + 1 - there) : 1u);
+        const Shared slot = anew((walk.slots + static_cast<Shared>(walk.tile * kTileSumBytes)) ^
+                                 static_cast<Shared>((walk.k & (kSlots - 1)) * 4));
         const Shared full = full_barrier(c, walk.stage);
         const Shared ready = ready_barrier(c, static_cast<std::uint32_t>(walk.k * r.slabs) / kReadySlabs);
         std::uint64_t give_up = 0;
@@ -332,21 +347,13 @@ VIGIL_DEVICE void multiply_chunks(StreamControl* c, ChunkWalk& walk, const Run& 
                      static_cast<Shared>(walk.within) * r.chunk_bytes,
                  walk.k * r.slabs, sum);
         __syncwarp();
-        if (lane < kArrivingLanes) {
-            const int there = min(1 << r.stage_log2, walk.n - walk.i);
-            barrier_arrive(empty_barrier(c, walk.stage),
-                           walk.within == 0 ? static_cast<std::uint32_t>(kArrivals + 1 - there) : 1u);
-        }
+        if (lane < kArrivingLanes) barrier_arrive(empty_barrier(c, walk.stage), arrivals);
         if (walk.k + tiles::kWarps >= r.chunks_per_tile) {  // the warp's last one of the tile
             const bool lower = (lane & 1) != 0;
             float row_sum = lower ? sum.y : sum.x;
             row_sum += __shfl_xor_sync(~0u, lower ? sum.x : sum.y, 1);
             row_sum += __shfl_xor_sync(~0u, row_sum, 2);
-            const int slot = walk.tile * kSlots + (walk.k & (kSlots - 1));
-            if ((lane & 2) == 0)
-                store_shared_float(
-                    walk.partials + static_cast<Shared>((slot * kSlotFloats + (lane >> 2) + (lower ? 8 : 0)) * 4),
-                    row_sum);
+            if ((lane & 2) == 0) store_shared_float(slot, row_sum);
             sum = {0.0f, 0.0f};
         }
     }
@@ -415,80 +422,78 @@ VIGIL_DEVICE Run current_run(const M& m) {
     return load_run(m.team.stream.run());
 }
 
-// What a thread has to do with the sums of a run, worked out while the run's input is on its way. Four threads add up a
-// row, each every fourth slot. It is kept in few registers, since the products want them.
+// What a thread has to do with the sums of a run, worked out while the run's input is on its way: the first threads
+// have a row each. It is kept in few registers, since the products want them.
 class RowSums {
    public:
-    int row = -1;  // that the thread hands on; none in three threads of four and behind the last row
+    int row = -1;  // that the thread hands on; none in those behind the last row
 
     RowSums() = default;
     // `partials`: the half that the run's sums go to.
     VIGIL_DEVICE RowSums(const Run& r, Shared partials, int thread) {
-        row = (thread & 3) == 0 && thread >> 2 < r.n_rows ? r.first_row + (thread >> 2) : -1;
+        row = thread < r.n_rows ? r.first_row + thread : -1;
         first_ = from(r.first_group, partials, thread);
         // A second product whose tiles follow the first's has its groups behind them.
-        second_ = first_ + static_cast<Shared>(tiles::row_tiles(r.n_rows) * kGroupBytes);
-        slots_ = slots(r, thread) | ((thread >> 5) * (32 / 4) < r.n_rows ? kHasRows : 0);
+        second_ = first_ + static_cast<Shared>(tiles::row_tiles(r.n_rows) * kTileSumBytes);
+        slots_ = slots(r) | ((thread & ~31) < r.n_rows ? kHasRows : 0);
         if (r.joined != 0) slots_ |= slots_ << 8 & 0xff00;
     }
     // For one that does not.
     VIGIL_DEVICE void set_second(const Run& r, Shared partials, int thread) {
         second_ = from(r.first_group, partials, thread);
-        slots_ = (slots_ & ~0xff00u) | slots(r, thread) << 8;
+        slots_ = (slots_ & ~0xff00u) | slots(r) << 8;
     }
 
     VIGIL_DEVICE bool warp_has_rows() const { return (slots_ & kHasRows) != 0; }
-    // Those of the first product and of the second, 0 if there is none. All four threads get them; the order is fixed.
-    VIGIL_DEVICE float2 add_up() const {
-        const std::uint32_t n_first = slots_ & 0xff;
-        const std::uint32_t n_second = slots_ >> 8 & 0xff;
-        float2 sum = {0.0f, 0.0f};
-        VIGIL_UNROLL
-        for (std::uint32_t s = 0; s < kSlots; s += 4) {
-            if (s < n_first) sum.x += load_shared_float(first_ + s * kSlotFloats * 4);
-            if (s < n_second) sum.y += load_shared_float(second_ + s * kSlotFloats * 4);
+
+    // What the warps have left of a row's product, to be added up.
+    struct Shares {
+        uint4 fours[kSlots / 4];
+
+        VIGIL_DEVICE float sum() const {
+            float of_four[kSlots / 4];
+            VIGIL_UNROLL
+            for (int i = 0; i < kSlots / 4; ++i)
+                of_four[i] = (__uint_as_float(fours[i].x) + __uint_as_float(fours[i].y)) +
+                             (__uint_as_float(fours[i].z) + __uint_as_float(fours[i].w));
+            return (of_four[0] + of_four[1]) + (of_four[2] + of_four[3]);
         }
-        VIGIL_UNROLL
-        for (int mask = 2; mask > 0; mask /= 2) {
-            sum.x += __shfl_xor_sync(~0u, sum.x, mask);
-            sum.y += __shfl_xor_sync(~0u, sum.y, mask);
-        }
-        return sum;
-    }
+    };
+    VIGIL_DEVICE Shares first() const { return load(first_, slots_ & 0xff); }
+    VIGIL_DEVICE Shares second() const { return load(second_, slots_ >> 8 & 0xff); }
 
    private:
     static constexpr std::uint32_t kHasRows = 1u << 16;
-    static constexpr int kGroupBytes = kSlots * kSlotFloats * 4;
 
-    // Of the row's slots, from the thread's first one on: one for each of the tile's chunks, but no more than warps.
-    static VIGIL_DEVICE std::uint32_t slots(const Run& r, int thread) {
-        return static_cast<std::uint32_t>(max(min(r.chunks_per_tile, kSlots) - (thread & 3), 0));
+    // Of a row's slots: one for each of the tile's chunks, but no more than there are.
+    static VIGIL_DEVICE std::uint32_t slots(const Run& r) {
+        return static_cast<std::uint32_t>(min(r.chunks_per_tile, kSlots));
     }
     static VIGIL_DEVICE Shared from(int group, Shared partials, int thread) {
-        const int row_of_tile = (thread >> 2) & (tiles::kRows - 1);
-        return partials + static_cast<Shared>((group + (thread >> 6)) * kGroupBytes +
-                                              ((thread & 3) * kSlotFloats + row_of_tile) * 4);
+        return slots_of_row(partials, thread & (tiles::kRows - 1)) +
+               static_cast<Shared>((group + thread / tiles::kRows) * kTileSumBytes);
+    }
+    static VIGIL_DEVICE Shares load(Shared from, std::uint32_t n) {
+        Shares s = {};
+        VIGIL_UNROLL
+        for (std::uint32_t i = 0; i < kSlots; i += 4) load_shared16_if(i < n, from ^ (4 * i), s.fours[i / 4]);
+        const std::uint32_t used = n % 4;  // of the last four, the others of which may be another run's
+        if (used != 0) {
+            VIGIL_UNROLL
+            for (std::uint32_t i = 0; i < kSlots; i += 4) {
+                if (i + 4 < n) continue;
+                uint4& last = s.fours[i / 4];
+                if (used < 2) last.y = 0;
+                if (used < 3) last.z = 0;
+                last.w = 0;
+            }
+        }
+        return s;
     }
 
     Shared first_ = 0, second_ = 0;
     std::uint32_t slots_ = 0;
 };
-
-// The warps' sums of squares of the last input behind a norm.
-template <class M>
-VIGIL_DEVICE float* warp_squares(const M& m) {
-    static_assert(offsetof(BlockScratch, reduce) % sizeof(float4) == 0, "sum_of_warps reads four at once");
-    return m.scratch()->reduce;
-}
-
-// What the products are to be multiplied by.
-template <class M>
-VIGIL_DEVICE float norm_scale(const M& m, float inverse_cols, float eps) {
-    const Shared squared = shared_address(&control(m.team)->squared);
-    while (!barrier_passed(squared, m.team.stream.norm() ^ 1)) {
-    }
-    return inverse_sqrt(m.team, fmaf(sum_of_warps(warp_squares(m)), inverse_cols, eps));
-}
 
 // Neighbouring elements of the heads that a warp combines from attention's parts.
 constexpr int kCombinedAtOnce = 4;
@@ -636,7 +641,7 @@ VIGIL_DEVICE void gather_input(M& m, const KernelArgs& a, const Run& r, const Pr
     if (!norm) return;
     m.team.stream.next_norm();
     if (m.team.lane() != 0) return;
-    warp_squares(m)[m.team.warp()] = sum;
+    warp_squares(m.scratch())[m.team.warp()] = sum;
     barrier_arrive(shared_address(&control(m.team)->squared), 1);
 }
 

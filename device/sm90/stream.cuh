@@ -113,6 +113,7 @@ VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
     for (int i = 0; i < c->n_ready; ++i)
         barrier_init(ready_barrier(c, static_cast<std::uint32_t>(i)), kReadyGroups * kArrivingLanes);
     barrier_init(shared_address(&c->squared), tiles::kWarps);
+    barrier_init(shared_address(&c->scaled), 1);
     barrier_init(shared_address(&c->heads_ready), tiles::kWarps * kArrivingLanes);
     c->n_runs = 0;
     c->first_logits = 0;

@@ -18,11 +18,12 @@ constexpr int kReadySlabs = kReadyCols / tiles::kSlabCols;
 constexpr int kMaxReady = tiles::kMaxCols / kReadyCols;
 // Tiles of a run, or of the two runs of a pair of matrices: what the partial sums of one barrier interval hold.
 constexpr int kBatchTiles = 8;
-// Each warp leaves its share of a tile in a slot of its own: 16 floats and one more, so that what attention's warps
-// leave here fits, too. Reading across slots hits no bank more than twice.
+// Each warp leaves its share of a tile's rows in slots of its own.
 constexpr int kSlots = 16;
-constexpr int kSlotFloats = 17;
-constexpr int kPartialBytes = kBatchTiles * kSlots * kSlotFloats * 4;  // two of them, in turn
+constexpr int kTileSumBytes = tiles::kRows * kSlots * 4;
+// Two of them, in turn. What attention's warps leave in both wants some bytes more.
+constexpr int kPartialBytes = kBatchTiles * kTileSumBytes + 512;
+static_assert(kPartialBytes % 128 == 0, "slots are found by the lower bits of their addresses");
 
 // Some tiles of one matrix, consumed between two barriers of the block: what the producer and the warps have to know of
 // them. A phase of which a block has no share is a run without chunks.
@@ -56,8 +57,8 @@ struct alignas(16) PhaseInput {
 };
 // … and what becomes of it.
 struct alignas(16) PhaseResult {
-    float* to;           // row 0
-    float inverse_cols;  // 1 / cols behind a norm, else 0
+    float* to;             // row 0
+    std::uint32_t normed;  // 1 behind a norm, else 0
 };
 struct PhaseShape {
     PhaseInput input;
@@ -78,7 +79,9 @@ struct alignas(128) StreamControl {
     // All complete a phase with each input, also those behind its end.
     std::uint64_t ready[kMaxReady];  // the warps that have prepared its columns arrive
     std::uint64_t squared;           // the warps that have left their sum of squares arrive
+    std::uint64_t scaled;            // the norm's warp arrives
     std::uint64_t heads_ready;       // the warps that have prepared attention's heads, or have none to, arrive
+    float norm_scale;                // then this is what the products behind the last norm are multiplied by
     // The list: its length, and where it goes on after the layers.
     std::uint32_t n_runs, first_logits;
     // Writer: a thread of the consumers. The producer polls.
@@ -99,8 +102,8 @@ struct StreamMemory {
 
     VIGIL_HD explicit StreamMemory(const GridPlan& plan) {
         runs = static_cast<std::int32_t>(sizeof(StreamControl) + sizeof(BlockScratch)) + plan.area_bytes;
-        partials = runs + plan.stream.n_runs * static_cast<std::int32_t>(sizeof(Run));
-        stages = (partials + 2 * kPartialBytes + 127) / 128 * 128;
+        partials = (runs + plan.stream.n_runs * static_cast<std::int32_t>(sizeof(Run)) + 127) / 128 * 128;
+        stages = partials + 2 * kPartialBytes;
         bytes = stages + plan.stream.n_stages * plan.stream.stage_bytes;
     }
 };

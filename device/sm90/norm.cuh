@@ -1,0 +1,44 @@
+// The scale of an RMSNorm, worked out beside the products that it is for, by a warp that has nothing else to do: the
+// warps that consume leave their sums of squares, and find 1 / rms where they hand on their rows. There is one place
+// for each: the next norm's input, which new sums are of, depends on all rows behind this one, and those wait for the
+// scale.
+#pragma once
+
+#include "device/sm90/stream.cuh"
+
+namespace vigil::device::sm90 {
+
+// The consuming warps' sums of squares of the last input behind a norm.
+VIGIL_DEVICE float* warp_squares(BlockScratch* scratch) {
+    return scratch->reduce;
+}
+
+// The norm's warp, all lanes. Returns when the consumers say stop.
+VIGIL_DEVICE void work_out_norm_scales(StreamControl* c, const ModelConfig& config) {
+    auto* scratch = reinterpret_cast<BlockScratch*>(c + 1);
+    const Shared squared = shared_address(&c->squared);
+    const int lane = thread_index() & 31;
+    VIGIL_UNROLL_BY(1)
+    for (std::uint32_t parity = 0;; parity ^= 1) {
+        while (!barrier_passed(squared, parity))
+            if (said_stop(c)) return;
+        __syncwarp();
+        float sum = lane < tiles::kWarps ? warp_squares(scratch)[lane] : 0.0f;
+        VIGIL_UNROLL
+        for (int mask = tiles::kWarps / 2; mask > 0; mask /= 2) sum += __shfl_xor_sync(~0u, sum, mask);
+        if (lane != 0) continue;
+        c->norm_scale = rsqrtf(fmaf(sum, 1.0f / static_cast<float>(config.dim), config.norm_eps));
+        barrier_arrive(shared_address(&c->scaled), 1);
+    }
+}
+
+// The scale of the last norm, of the barrier's phase `parity`; 1 if the products are not behind one. That is asked
+// behind the wait, which nobody waits in then: a branch around it would take longer.
+VIGIL_DEVICE float await_norm_scale(StreamControl* c, std::uint32_t parity, bool normed) {
+    while (!barrier_passed(shared_address(&c->scaled), parity)) {
+    }
+    const float scale = load_shared_float(shared_address(&c->norm_scale));
+    return normed ? scale : 1.0f;
+}
+
+}  // namespace vigil::device::sm90
