@@ -149,6 +149,11 @@ struct Awaited {
     std::uint32_t epoch;
 };
 
+// Whether a wait looks at the clock, too, behind its look number `spins`.
+VIGIL_DEVICE bool looks_at_clock(std::uint32_t spins) {
+    return spins % 256 == 255;
+}
+
 // Order between kernels comes from the stream.
 template <class Team>
 struct LaunchExchange {
@@ -177,7 +182,7 @@ struct ResidentExchange {
     VIGIL_DEVICE bool keeps_waiting(const Team&, BlockScratch* scratch, std::uint32_t spins, std::uint64_t& give_up,
                                     const Awaited& awaited, std::uint32_t seen, std::uint64_t allowance_ns) {
         Team::pause(spins);
-        if (spins % 256 != 255) return true;
+        if (!looks_at_clock(spins)) return true;
         give_up = look_at_clock(scratch, allowance_ns, give_up, spins, awaited, seen);
         return give_up != 0;
     }
@@ -250,8 +255,10 @@ struct Machine {
         line.gathered_ns = line.begin_ns;
     }
     VIGIL_DEVICE void trace_gathered(const KernelArgs& a) const {
-        if (a.trace == nullptr || team.thread() != 0) return;
-        scratch()->timeline.gathered_ns = Team::clock_ns();
+        if (a.trace == nullptr) return;
+        // Keeps the compiler from doing all of this under a predicate: what counts is what it costs untraced.
+        team.sync_warp();
+        if (team.thread() == 0) scratch()->timeline.gathered_ns = Team::clock_ns();
     }
     VIGIL_DEVICE void trace_phase(const KernelArgs& a, const TokenContext& t, ring::Phase phase, int layer) const {
         if (a.trace == nullptr || team.thread() != 0) return;

@@ -75,7 +75,7 @@ VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Awaited& awaited, boo
             if (!pairs && sums.row >= 0) word = ahead(sums.row);
         }
         // Not before: a look that comes too early costs the time of the next one. Not later, or that shows.
-        if (gathers) looks.look(p, begin + tiles::kScaleCols * m.team.warp(), m.team.lane());
+        if (gathers) looks.look(p, begin + first_column(m), m.team.lane());
         if (gathers && begin == 0) begin_input(m, p.cols);
         int end = begin + InputLooks::kRound;
         int end_chunk = chunks_of(r, end);
@@ -183,6 +183,8 @@ VIGIL_DEVICE void decode_layers(StreamMachine<K, X>& m, const KernelArgs& a, con
     sm90::begin_token(m, t);
     constexpr int kFirst = static_cast<int>(ring::Phase::kQkv);
     constexpr int kLast = static_cast<int>(ring::Phase::kDown);
+    constexpr int kLogits = static_cast<int>(ring::Phase::kLogits);
+    static_assert(kLogits > kLast, "tells the phases of a layer from it");
     const int n_layers = a.config.n_layers;
     VIGIL_UNROLL_BY(1)
     for (int layer = 0; layer < n_layers || (layer == n_layers && t.wants_logits); ++layer) {
@@ -190,8 +192,9 @@ VIGIL_DEVICE void decode_layers(StreamMachine<K, X>& m, const KernelArgs& a, con
         if (!m.team.stream.met()) m.team.sync();  // for this layer's pointers, with no share of the last one's phases
         const LayerWeights& w = layer_weights(m, layer);
         const bool output = layer == n_layers;
+        const int last = output ? kLogits : kLast;
         VIGIL_UNROLL_BY(1)
-        for (int i = output ? static_cast<int>(ring::Phase::kLogits) : kFirst; i <= kLast || output; ++i) {
+        for (int i = output ? kLogits : kFirst; i <= last; ++i) {
             const auto phase = static_cast<ring::Phase>(i);
             if (phase == ring::Phase::kAttention)
                 attention(m, a, w, layer, t);
@@ -199,8 +202,7 @@ VIGIL_DEVICE void decode_layers(StreamMachine<K, X>& m, const KernelArgs& a, con
                 combine_splits(m, a, layer, t);
             else
                 sm90::project_phase(m, a, phase, w, layer, t);
-            if (output) break;
-            m.trace_phase(a, t, phase, layer);
+            if (i <= kLast) m.trace_phase(a, t, phase, layer);
             if (phase == ring::Phase::kQkv && layer + 1 < n_layers) {
                 load_layer(m, a, layer + 1);
                 m.team.stream.forget_met();

@@ -231,7 +231,7 @@ struct RunsOfStep {
 // that never end are the driver's.
 VIGIL_DEVICE bool keeps_waiting_for_stage(StreamControl* c, std::uint32_t spins, std::uint64_t& give_up, int stage,
                                           bool weights_there) {
-    if (spins % 256 != 255) return true;
+    if (!looks_at_clock(spins)) return true;
     auto* scratch = reinterpret_cast<BlockScratch*>(c + 1);
     const Patience& p = scratch->patience;
     if (p.sync == nullptr) return true;
@@ -538,6 +538,13 @@ struct InputLooks {
     }
 };
 
+// Of the columns that all warps look at once, where a warp's begin. The last warp has the first ones: in a short input
+// those that have columns are then none of those that have chunks.
+template <class M>
+VIGIL_DEVICE int first_column(const M& m) {
+    return tiles::kScaleCols * (tiles::kWarps - 1 - m.team.warp());
+}
+
 // Completes group U, Machine::complete4 for all lanes of a warp at once: they stay together, as what follows wants
 // them. While it waits it looks at the next group again, too, since one after the other each would cost a trip.
 template <int U, class M>
@@ -545,22 +552,24 @@ VIGIL_DEVICE void complete_in_warp(M& m, const Projection& p, InputLooks& looks,
     if (!decltype(m.exchange)::kWaits) return;
     std::uint64_t give_up = 0;
     for (std::uint32_t spins = 0; !__all_sync(~0u, looks.quads[U].carries(p.awaited.epoch)); ++spins) {
-        const bool waits =
-            m.exchange.keeps_waiting(m.team, m.scratch(), spins, give_up, p.awaited, looks.quads[U].word[0], 0);
-        if (!__all_sync(~0u, waits)) break;
+        if (looks_at_clock(spins)) {  // a branch for the whole warp; otherwise nothing is asked
+            const bool waits =
+                m.exchange.keeps_waiting(m.team, m.scratch(), spins, give_up, p.awaited, looks.quads[U].word[0], 0);
+            if (!__all_sync(~0u, waits)) break;
+        }
         looks.template look_again<U>(p, first, lane);
     }
 }
 
 // Before the first round of an input. Arrives for groups behind its end, which no warp prepares: a lane for each
-// barrier, from the last warp on, since the first ones have groups to prepare. Where the input has no group at all
+// barrier, from the first warp on, since the last ones have groups to prepare. Where the input has no group at all
 // nobody else waits for the phase, and synccheck wants each waited for.
 template <class M>
 VIGIL_DEVICE void begin_input(M& m, int cols) {
     static_assert(tiles::kWarps * 32 >= kMaxReady, "lanes enough");
     StreamControl* c = control(m.team);
     m.team.stream.next_input();
-    const int index = tiles::kWarps - 1 - m.team.warp() + tiles::kWarps * m.team.lane();
+    const int index = m.team.warp() + tiles::kWarps * m.team.lane();
     const int n_groups = max((cols - index * kReadyCols + tiles::kScaleCols - 1) / tiles::kScaleCols, 0);
     if (n_groups >= kReadyGroups || index >= c->n_ready) return;
     const Shared ready = ready_barrier(c, static_cast<std::uint32_t>(index));
@@ -602,7 +611,7 @@ VIGIL_DEVICE float prepare_columns(M& m, std::uint32_t kinds, const Projection& 
     // Elsewhere a round is one step of this loop, or there are no registers.
     constexpr bool kAhead = M::Team::kKinds == tiles::kInt8Digits;
     VIGIL_UNROLL_BY(1)
-    for (int first = begin + tiles::kScaleCols * m.team.warp(); first < end;) {
+    for (int first = begin + first_column(m); first < end;) {
         complete_in_warp<0>(m, p, looks, first, lane);
         const int next = first + InputLooks::kRound;
         InputLooks ahead = {};  // under way while these are converted

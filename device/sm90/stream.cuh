@@ -144,7 +144,8 @@ class Producer {
           stages_(c->stages),
           stage_bytes_(c->stage_bytes),
           n_stages_(c->n_stages),
-          deadline_ns_(deadline_ns) {}
+          deadline_ns_(deadline_ns),
+          stop_(anew(shared_address(&c->stop))) {}
 
     VIGIL_DEVICE void run(bool one_token) {
         if (one_token)
@@ -159,7 +160,7 @@ class Producer {
     template <class Condition>
     VIGIL_DEVICE bool until(Condition&& condition) {
         for (std::uint32_t spins = 0; !condition(); ++spins) {
-            if (said_stop(control_)) return false;
+            if (kForRacecheck ? said_stop(control_) : load_shared4(stop_) != 0) return false;
             CudaTeam::pause(spins);
         }
         return true;
@@ -242,6 +243,8 @@ class Producer {
     Shared stages_;
     int stage_bytes_, n_stages_;
     std::uint64_t deadline_ns_;
+    // Where the consumers' word is. Worked out at each look it would be, even where nothing is waited for.
+    Shared stop_;
     int stage_ = 0, oldest_ = 0, under_way_ = 0;
     std::uint32_t parity_ = 0, oldest_parity_ = 0;
     Run measured_ = {};               // of kFromL2
