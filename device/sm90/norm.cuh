@@ -8,9 +8,12 @@
 
 namespace vigil::device::sm90 {
 
-// The consuming warps' sums of squares of the last input behind a norm.
-VIGIL_DEVICE float* warp_squares(BlockScratch* scratch) {
-    return scratch->reduce;
+// The consuming warps' sums of squares of an input behind a norm, of their barrier's phase `parity`. racecheck does not
+// see what comes of the other blocks' rows: for it there are two places, with a barrier of the block between their
+// uses.
+VIGIL_DEVICE float* warp_squares(BlockScratch* scratch, std::uint32_t parity) {
+    static_assert(2 * tiles::kWarps <= kMaxWarps, "room for two");
+    return scratch->reduce + (kForRacecheck ? tiles::kWarps * parity : 0);
 }
 
 // The norm's warp, all lanes. Returns when the consumers say stop.
@@ -23,11 +26,12 @@ VIGIL_DEVICE void work_out_norm_scales(StreamControl* c, const ModelConfig& conf
         while (!barrier_passed(squared, parity))
             if (said_stop(c)) return;
         __syncwarp();
-        float sum = lane < tiles::kWarps ? warp_squares(scratch)[lane] : 0.0f;
+        float sum = lane < tiles::kWarps ? warp_squares(scratch, parity)[lane] : 0.0f;
         VIGIL_UNROLL
         for (int mask = tiles::kWarps / 2; mask > 0; mask /= 2) sum += __shfl_xor_sync(~0u, sum, mask);
-        if (lane != 0) continue;
-        c->norm_scale = rsqrtf(fmaf(sum, 1.0f / static_cast<float>(config.dim), config.norm_eps));
+        if (!kForRacecheck && lane != 0) continue;
+        if (!kForRacecheck || lane == 0)
+            c->norm_scale = rsqrtf(fmaf(sum, 1.0f / static_cast<float>(config.dim), config.norm_eps));
         barrier_arrive(shared_address(&c->scaled), 1);
     }
 }

@@ -23,7 +23,7 @@ namespace vigil::device::sm90 {
 
 // At a stage's empty barrier: the first of its chunks arrives for those that it lacks.
 constexpr int kArrivals = 1 << tiles::kMaxStageLog2;
-// Lanes of a warp that say that it has read a chunk, or prepared a group of the input.
+// Lanes of a warp that say that it has read a chunk, prepared a group of the input, or left or read what a norm wants.
 constexpr int kArrivingLanes = kForRacecheck ? 32 : 1;
 
 VIGIL_DEVICE StreamControl* control(const Team& team) {
@@ -112,8 +112,8 @@ VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
     c->n_ready = (plan.stream.max_cols + kReadyCols - 1) / kReadyCols;
     for (int i = 0; i < c->n_ready; ++i)
         barrier_init(ready_barrier(c, static_cast<std::uint32_t>(i)), kReadyGroups * kArrivingLanes);
-    barrier_init(shared_address(&c->squared), tiles::kWarps);
-    barrier_init(shared_address(&c->scaled), 1);
+    barrier_init(shared_address(&c->squared), tiles::kWarps * kArrivingLanes);
+    barrier_init(shared_address(&c->scaled), kArrivingLanes);
     barrier_init(shared_address(&c->heads_ready), tiles::kWarps * kArrivingLanes);
     c->n_runs = 0;
     c->first_logits = 0;
