@@ -243,6 +243,31 @@ struct HeadState {
     }
 };
 
+// ---- merging ------------------------------------------------------------------------------------------------
+
+// What is known of one element of a head from warps' findings, or from blocks' parts, so far: the sum of the weights
+// and the weighted value are relative to the highest score, which is to the base 2.
+struct Merged {
+    float top = -INFINITY;
+    float sum = 0.0f;
+    float value = 0.0f;
+
+    // N more, none of them and not `top` with a score above `highest`.
+    template <int N>
+    VIGIL_DEVICE void add(float highest, const float* tops, const float* sums, const float* values) {
+        const float keep = exp2_approximate(top - highest);
+        sum *= keep;
+        value *= keep;
+        top = highest;
+        VIGIL_UNROLL
+        for (int k = 0; k < N; ++k) {
+            const float weight = exp2_approximate(tops[k] - top);
+            sum = fmaf(sums[k], weight, sum);
+            value = fmaf(values[k], weight, value);
+        }
+    }
+};
+
 // ---- merging the warps --------------------------------------------------------------------------------------
 
 // What the warps leave for each other, in the partial sums of the weight stream: no phase but a product uses them, and
@@ -362,13 +387,11 @@ VIGIL_DEVICE void attend_part(M& m, const KernelArgs& a, const LayerWeights& w, 
         const int job = head / kPassHeads << WarpPlace<HeadDim>::kColumnsLog2 | column / kWarpColumns;
         const Shared row = slots.row(job, 0, head % kPassHeads);
         const auto at = [&](int n, int offset) { return row + static_cast<Shared>(n * slots.step() + offset); };
-        float top = -INFINITY;
-        float sum = 0.0f;
-        float value = 0.0f;
+        Merged merged;
         VIGIL_UNROLL_BY(1)
         for (int n = 0; n < n_warps; n += kMergedAtOnce) {
             float tops[kMergedAtOnce], sums[kMergedAtOnce], of_warp[kMergedAtOnce];
-            float highest = top;
+            float highest = merged.top;
             VIGIL_UNROLL
             for (int k = 0; k < kMergedAtOnce; ++k) {
                 uint2 found = {__float_as_uint(-INFINITY), 0};
@@ -381,22 +404,13 @@ VIGIL_DEVICE void attend_part(M& m, const KernelArgs& a, const LayerWeights& w, 
                 sums[k] = __uint_as_float(found.y);
                 highest = fmaxf(highest, tops[k]);
             }
-            const float keep = exp2_approximate(top - highest);
-            sum *= keep;
-            value *= keep;
-            top = highest;
-            VIGIL_UNROLL
-            for (int k = 0; k < kMergedAtOnce; ++k) {
-                const float weight = exp2_approximate(tops[k] - top);
-                sum = fmaf(sums[k], weight, sum);
-                value = fmaf(of_warp[k], weight, value);
-            }
+            merged.add<kMergedAtOnce>(highest, tops, sums, of_warp);
         }
         float* to = published_part<HeadDim>(a, kv_head * per_group + head) + split * part_floats(HeadDim);
-        m.publish(to + column, value, awaited.epoch);
+        m.publish(to + column, merged.value, awaited.epoch);
         if (column > 0) continue;
-        m.publish(to + HeadDim, top, awaited.epoch);
-        m.publish(to + HeadDim + 1, sum, awaited.epoch);
+        m.publish(to + HeadDim, merged.top, awaited.epoch);
+        m.publish(to + HeadDim + 1, merged.sum, awaited.epoch);
     }
 }
 
@@ -435,9 +449,7 @@ VIGIL_DEVICE void combine_elements(M& m, const KernelArgs& a, int begin, int n_p
     const int lane = m.team.lane();
     const int element = begin + (lane & (kCombinedAtOnce - 1));
     const float* parts = published_part<HeadDim>(a, element / HeadDim);
-    float top = -INFINITY;
-    float total = 0.0f;
-    float weighted = 0.0f;
+    Merged merged;
     VIGIL_UNROLL_BY(1)
     for (int first = lane / kCombinedAtOnce; first - lane / kCombinedAtOnce < n_parts; first += AtOnce * kLanes) {
         float x[3 * AtOnce];  // highest scores, sums, values
@@ -447,31 +459,22 @@ VIGIL_DEVICE void combine_elements(M& m, const KernelArgs& a, int begin, int n_p
         });
         m.trace_gathered(a);
         __syncwarp();
-        float highest = top;
+        float highest = merged.top;
         VIGIL_UNROLL
         for (int i = 0; i < AtOnce; ++i) {
             if (first + i * kLanes >= n_parts) x[i] = -INFINITY;
             highest = fmaxf(highest, x[i]);
         }
         highest = max_in_warp(m, highest);  // all lanes have parts of the same head
-        const float keep = exp2_approximate(top - highest);
-        total *= keep;
-        weighted *= keep;
-        top = highest;
-        VIGIL_UNROLL
-        for (int i = 0; i < AtOnce; ++i) {
-            const float weight = exp2_approximate(x[i] - top);
-            total = fmaf(x[AtOnce + i], weight, total);
-            weighted = fmaf(x[2 * AtOnce + i], weight, weighted);
-        }
+        merged.add<AtOnce>(highest, x, x + AtOnce, x + 2 * AtOnce);
     }
     VIGIL_UNROLL
     for (int mask = kCombinedAtOnce; mask < 32; mask *= 2) {
-        total += __shfl_xor_sync(~0u, total, mask);
-        weighted += __shfl_xor_sync(~0u, weighted, mask);
+        merged.sum += __shfl_xor_sync(~0u, merged.sum, mask);
+        merged.value += __shfl_xor_sync(~0u, merged.value, mask);
     }
     if (lane < kCombinedAtOnce)
-        m.publish(a.act.heads + element, weighted * reciprocal_approximate(total), awaited.epoch);
+        m.publish(a.act.heads + element, merged.value * reciprocal_approximate(merged.sum), awaited.epoch);
 }
 
 template <int HeadDim, class M>

@@ -80,6 +80,7 @@ struct Team : CudaTeam {
     VIGIL_DEVICE int sync_count(bool predicate) const {
         __syncwarp();
         const int count = __popc(__ballot_sync(~0u, predicate));
+        static_assert(offsetof(BlockScratch, reduce) % sizeof(float4) == 0, "sum_of_warps reads four at once");
         float* counts = scratch()->reduce;
         if (lane() == 0) counts[warp()] = static_cast<float>(count);
         sync();
