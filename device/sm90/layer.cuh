@@ -100,11 +100,11 @@ VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Awaited& awaited, boo
 
         m.team.sync();
         if (sums.warp_has_rows()) {
-            const PhaseResult result = load_phase_result(c, awaited.phase);
             const RowSums::Shares first = sums.first();
+            const PhaseResult result = load_phase_result(c, awaited.phase);
+            const float scale = await_norm_scale(c, m.team.stream.norm() ^ 1, result.normed != 0);
             float other = 0.0f;
             if (pairs) other = sums.second().sum();
-            const float scale = await_norm_scale(c, m.team.stream.norm() ^ 1, result.normed != 0);
             if (sums.row >= 0) done(result.to + sums.row, first.sum() * scale, other * scale, word);
         }
         m.team.stream.next_half();

@@ -473,21 +473,17 @@ class RowSums {
         return slots_of_row(partials, thread & (tiles::kRows - 1)) +
                static_cast<Shared>((group + thread / tiles::kRows) * kTileSumBytes);
     }
+    // Four slots at once, the last ones with some, of which the others may be another run's, in a place of their own.
     static VIGIL_DEVICE Shares load(Shared from, std::uint32_t n) {
         Shares s = {};
+        const std::uint32_t whole = (n - 1) & ~3u;
         VIGIL_UNROLL
-        for (std::uint32_t i = 0; i < kSlots; i += 4) load_shared16_if(i < n, from ^ (4 * i), s.fours[i / 4]);
-        const std::uint32_t used = n % 4;  // of the last four, the others of which may be another run's
-        if (used != 0) {
-            VIGIL_UNROLL
-            for (std::uint32_t i = 0; i < kSlots; i += 4) {
-                if (i + 4 < n) continue;
-                uint4& last = s.fours[i / 4];
-                if (used < 2) last.y = 0;
-                if (used < 3) last.z = 0;
-                last.w = 0;
-            }
-        }
+        for (std::uint32_t i = 0; i + 4 < kSlots; i += 4) load_shared16_if(i < whole, from ^ (4 * i), s.fours[i / 4]);
+        uint4& last = s.fours[kSlots / 4 - 1];
+        last = load_shared16(from ^ (4 * whole));
+        if (n < whole + 2) last.y = 0;
+        if (n < whole + 3) last.z = 0;
+        if (n < whole + 4) last.w = 0;
         return s;
     }
 
