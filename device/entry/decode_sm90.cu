@@ -36,13 +36,13 @@ struct OneStep {
 template <std::uint32_t Kernel>
 __global__ void __launch_bounds__(kThreads, 1) resident_kernel(const __grid_constant__ KernelArgs args) {
     extern __shared__ __align__(128) char shared[];
-    run_block(args, shared, false, AllRuns<Kernel>{{args}}, ResidentLoop<Kernel>{args});
+    run_block(args, shared, Extent::kTokens, AllRuns<Kernel>{{args}}, ResidentLoop<Kernel>{args});
 }
 
 template <std::uint32_t Kernel, ring::Phase P>
 __global__ void __launch_bounds__(kThreads, 1) step_kernel(const __grid_constant__ KernelArgs args, const int layer) {
     extern __shared__ __align__(128) char shared[];
-    run_block(args, shared, true, RunsOfStep{args, P, layer}, OneStep<Kernel, P>{args, layer});
+    run_block(args, shared, step_extent(P), RunsOfStep{args, P, layer}, OneStep<Kernel, P>{args, layer});
 }
 
 struct StepEntry {

@@ -8,10 +8,17 @@
 
 namespace vigil::device::sm90 {
 
+// What a kernel goes through: tokens, until it is told to leave, or one step of a token.
+enum class Extent { kTokens, kStep, kNormedStep };
+constexpr VIGIL_HD Extent step_extent(ring::Phase phase) {
+    const bool normed = phase == ring::Phase::kQkv || phase == ring::Phase::kGateUp || phase == ring::Phase::kLogits;
+    return normed ? Extent::kNormedStep : Extent::kStep;
+}
+
 // All threads make the list of runs: list(a team). Then the block splits: consume(the Team's memory) runs in the first
 // 16 warps; the first thread behind them is the producer, and the last warp the norm's.
 template <class List, class Consume>
-VIGIL_DEVICE void run_block(const KernelArgs& args, char* shared, bool one_token, List&& list, Consume&& consume) {
+VIGIL_DEVICE void run_block(const KernelArgs& args, char* shared, Extent extent, List&& list, Consume&& consume) {
     auto* control = reinterpret_cast<StreamControl*>(shared);
     if (thread_index() == 0) init_stream(shared, args.plan);
     Team lister;
@@ -23,10 +30,11 @@ VIGIL_DEVICE void run_block(const KernelArgs& args, char* shared, bool one_token
         // The same in all lanes, which the compiler must know: a producer that may share its warp's way with others has
         // no use for the uniform registers, and is a third slower.
         const int warp = __shfl_sync(~0u, thread_index() / 32, 0);
-        if (warp == kThreads / 32 - 1)
-            work_out_norm_scales(control, args.config);
-        else if (thread_index() == kConsumers)
-            Producer(control, args.deadline_ns).run(one_token);
+        if (warp == kThreads / 32 - 1) {
+            if (extent != Extent::kStep) work_out_norm_scales(control, args.config, extent == Extent::kNormedStep);
+        } else if (thread_index() == kConsumers) {
+            Producer(control, args.deadline_ns).run(extent != Extent::kTokens);
+        }
     } else {
         take_registers<kConsumerRegisters>();
         consume(shared + sizeof(StreamControl));

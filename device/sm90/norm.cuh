@@ -16,8 +16,9 @@ VIGIL_DEVICE float* warp_squares(BlockScratch* scratch, std::uint32_t parity) {
     return scratch->reduce + (kForRacecheck ? tiles::kWarps * parity : 0);
 }
 
-// The norm's warp, all lanes. Returns when the consumers say stop.
-VIGIL_DEVICE void work_out_norm_scales(StreamControl* c, const ModelConfig& config) {
+// The norm's warp, all lanes. Returns behind `one` norm or when the consumers say stop, which it notices late: a look
+// at the barrier may take microseconds.
+VIGIL_DEVICE void work_out_norm_scales(StreamControl* c, const ModelConfig& config, bool one) {
     auto* scratch = reinterpret_cast<BlockScratch*>(c + 1);
     const Shared squared = shared_address(&c->squared);
     const int lane = thread_index() & 31;
@@ -29,10 +30,9 @@ VIGIL_DEVICE void work_out_norm_scales(StreamControl* c, const ModelConfig& conf
         float sum = lane < tiles::kWarps ? warp_squares(scratch, parity)[lane] : 0.0f;
         VIGIL_UNROLL
         for (int mask = tiles::kWarps / 2; mask > 0; mask /= 2) sum += __shfl_xor_sync(~0u, sum, mask);
-        if (!kForRacecheck && lane != 0) continue;
-        if (!kForRacecheck || lane == 0)
-            c->norm_scale = rsqrtf(fmaf(sum, 1.0f / static_cast<float>(config.dim), config.norm_eps));
-        barrier_arrive(shared_address(&c->scaled), 1);
+        if (lane == 0) c->norm_scale = rsqrtf(fmaf(sum, 1.0f / static_cast<float>(config.dim), config.norm_eps));
+        if (lane < kArrivingLanes) barrier_arrive(shared_address(&c->scaled), 1);
+        if (one) return;
     }
 }
 
