@@ -473,7 +473,8 @@ class RowSums {
         return slots_of_row(partials, thread & (tiles::kRows - 1)) +
                static_cast<Shared>((group + thread / tiles::kRows) * kTileSumBytes);
     }
-    // Four slots at once, the last ones with some, of which the others may be another run's, in a place of their own.
+    // Four slots at a time. The last four, of which some may be another run's, have a place of their own, so that only
+    // they are chosen from.
     static VIGIL_DEVICE Shares load(Shared from, std::uint32_t n) {
         Shares s = {};
         const std::uint32_t whole = (n - 1) & ~3u;
