@@ -646,9 +646,8 @@ VIGIL_DEVICE void gather_input(M& m, const KernelArgs& a, const Run& r, const Pr
     m.trace_gathered(a);
     if (!norm) return;
     m.team.stream.next_norm();
-    if (!kForRacecheck && m.team.lane() != 0) return;
-    if (!kForRacecheck || m.team.lane() == 0) warp_squares(m.scratch(), m.team.stream.norm() ^ 1)[m.team.warp()] = sum;
-    barrier_arrive(shared_address(&control(m.team)->squared), 1);
+    if (m.team.lane() == 0) warp_squares(m.scratch(), m.team.stream.norm() ^ 1)[m.team.warp()] = sum;
+    if (m.team.lane() < kArrivingLanes) barrier_arrive(shared_address(&control(m.team)->squared), 1);
 }
 
 }  // namespace sm90
