@@ -387,9 +387,11 @@ VIGIL_DEVICE void multiply_chunks_of(StreamControl* c, ChunkWalk& walk, const Ru
         by_chunk(multiply_halves<kBfloat, 1>);
     };
     if constexpr ((Kinds & tiles::kHalfParts) != 0)
-        if (r.format == tiles::format_index(TensorFormat::kF16)) return halves(std::false_type{});
+        if (Kinds == tiles::kHalfParts || r.format == tiles::format_index(TensorFormat::kF16))
+            return halves(std::false_type{});
     if constexpr ((Kinds & tiles::kBfloatParts) != 0)
-        if (r.format == tiles::format_index(TensorFormat::kBF16)) return halves(std::true_type{});
+        if (Kinds == tiles::kBfloatParts || r.format == tiles::format_index(TensorFormat::kBF16))
+            return halves(std::true_type{});
     if constexpr ((Kinds & tiles::kFloats) != 0)
         if (r.format == tiles::format_index(TensorFormat::kF32)) return by_chunk(multiply_floats);
     if constexpr ((Kinds & tiles::kInt8Digits) != 0) {
@@ -576,8 +578,8 @@ VIGIL_DEVICE void begin_input(M& m, int cols) {
 }
 
 // This warp's groups of columns [begin, end) of the vector: each once it is complete, times the norm's weight if there
-// is one, into the phases' area; the ready barriers hear of it. Returns the warp's sum of squares, which is added up
-// beside the conversion, since behind it the warp's own products would wait for that. `norm`: whether there is one.
+// is one, into the phases' area; the ready barriers hear of it. Returns the lane's sum of squares. `norm`: whether
+// there is one. What lies behind the last group is short: the warp's own products wait for it.
 template <class M>
 VIGIL_DEVICE float prepare_columns(M& m, std::uint32_t kinds, const Projection& p, InputLooks& looks, int begin,
                                    int end, bool norm) {
@@ -586,19 +588,17 @@ VIGIL_DEVICE float prepare_columns(M& m, std::uint32_t kinds, const Projection& 
     StreamControl* c = control(m.team);
     float squares = 0.0f;
     const auto add_group = [&](const Quad& quad, const float4& weights, int base) {
-        const bool inside = base + 4 * lane < p.cols;
+        const std::uint32_t mask = base + 4 * lane < p.cols ? ~kEpochMask : 0;  // zeros behind the vector's end
         float v[4];
         VIGIL_UNROLL
-        for (int j = 0; j < 4; ++j) v[j] = inside ? untagged(quad.word[j]) : 0.0f;
+        for (int j = 0; j < 4; ++j) v[j] = ring::bits_float(quad.word[j] & mask);
         if (norm) {
             const float w[4] = {weights.x, weights.y, weights.z, weights.w};
-            float of_lane = 0.0f;
             VIGIL_UNROLL
             for (int j = 0; j < 4; ++j) {
-                of_lane = fused(m.team, v[j], v[j], of_lane);
+                squares = fused(m.team, v[j], v[j], squares);
                 v[j] *= w[j];
             }
-            squares += m.team.lane_sum(of_lane);
         }
         writer.store(base, v);
         __syncwarp();
@@ -611,17 +611,18 @@ VIGIL_DEVICE float prepare_columns(M& m, std::uint32_t kinds, const Projection& 
     for (int first = begin + first_column(m); first < end;) {
         complete_in_warp<0>(m, p, looks, first, lane);
         const int next = first + InputLooks::kRound;
+        const bool another = next < end;
         InputLooks ahead = {};  // under way while these are converted
-        if (kAhead && next < end) ahead.look_again<0>(p, next, lane);
+        if (kAhead && another) ahead.look_again<0>(p, next, lane);
         add_group(looks.quads[0], looks.weights[0], first);
-        if (first + InputLooks::kStep < p.cols) {  // for the whole warp
-            complete_in_warp<1>(m, p, looks, first, lane);
-            add_group(looks.quads[1], looks.weights[1], first + InputLooks::kStep);
-        }
+        if (first + InputLooks::kStep >= p.cols) break;  // for the whole warp
+        complete_in_warp<1>(m, p, looks, first, lane);
+        add_group(looks.quads[1], looks.weights[1], first + InputLooks::kStep);
+        if (!another) break;
         if (kAhead) {
             looks.quads[0] = ahead.quads[0], looks.quads[1] = ahead.quads[1];
-            if (norm && next < end) looks.load_weights(p, next, lane);
-        } else if (next < end) {
+            if (norm) looks.load_weights(p, next, lane);
+        } else {
             looks.look(p, next, lane);
         }
         first = next;
@@ -630,24 +631,25 @@ VIGIL_DEVICE float prepare_columns(M& m, std::uint32_t kinds, const Projection& 
 }
 
 // This warp's part of columns [begin, end) of a product's input, and behind a norm, where they are all, of the squares'
-// sums for norm_scale. The block's threads must all call.
+// sums for its warp. The block's threads must all call.
 template <class M>
 VIGIL_DEVICE void gather_input(M& m, const KernelArgs& a, const Run& r, const Projection& p, InputLooks& looks,
                                int begin, int end) {
     const std::uint32_t kinds = M::Team::kinds(r.kinds);
+    const auto prepare = [&](bool norm) {
+        const float squares = prepare_columns(m, kinds, p, looks, begin, end, norm);
+        if (norm) {
+            m.team.stream.next_norm();
+            leave_squares(control(m.team), m.team.stream.norm() ^ 1, squares);
+        }
+        m.trace_gathered(a);
+    };
     const bool norm = p.norm_weight != nullptr;
-    float sum;
     // Inlined, so that with a constant there is code for each.
     if constexpr (M::Team::kPreparesApart)
-        sum = norm ? prepare_columns(m, kinds, p, looks, begin, end, true)
-                   : prepare_columns(m, kinds, p, looks, begin, end, false);
+        norm ? prepare(true) : prepare(false);
     else
-        sum = prepare_columns(m, kinds, p, looks, begin, end, norm);
-    m.trace_gathered(a);
-    if (!norm) return;
-    m.team.stream.next_norm();
-    if (m.team.lane() == 0) warp_squares(m.scratch(), m.team.stream.norm() ^ 1)[m.team.warp()] = sum;
-    if (m.team.lane() < kArrivingLanes) barrier_arrive(shared_address(&control(m.team)->squared), 1);
+        prepare(norm);
 }
 
 }  // namespace sm90

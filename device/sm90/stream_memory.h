@@ -21,6 +21,8 @@ constexpr int kBatchTiles = 8;
 // Each warp leaves its share of a tile's rows in slots of its own.
 constexpr int kSlots = 16;
 constexpr int kTileSumBytes = tiles::kRows * kSlots * 4;
+// Sums of an input's squares that each warp leaves for the norm's.
+constexpr int kSquaresOfWarp = 8;
 // Two of them, in turn. What attention's warps leave in both wants some bytes more.
 constexpr int kPartialBytes = kBatchTiles * kTileSumBytes + 512;
 static_assert(kPartialBytes % 128 == 0, "slots are found by the lower bits of their addresses");
@@ -89,6 +91,7 @@ struct alignas(128) StreamControl {
     std::uint32_t stop;
     std::uint64_t stopped;  // in its place for racecheck: one arrival, since atomics polled that often never end there
     PhaseShape phases[kPhases];
+    alignas(16) float squares[2][tiles::kWarps][kSquaresOfWarp];  // in turn
     const float* output_norm;
     const float* no_norm;  // null
     float* host_logits;    // of the token under way
