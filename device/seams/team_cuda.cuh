@@ -151,10 +151,20 @@ struct CudaTeam {
         return q;
     }
     VIGIL_DEVICE static std::uint32_t load_word(const float* p) {
+#if __CUDA_ARCH__ >= 700
+        std::uint32_t word;
+        asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(word) : "l"(p) : "memory");
+        return word;
+#else
         return ring::load_relaxed(reinterpret_cast<const std::uint32_t*>(p));
+#endif
     }
     VIGIL_DEVICE static void store_word(float* p, std::uint32_t word) {
+#if __CUDA_ARCH__ >= 700
+        asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(word) : "memory");
+#else
         ring::store_relaxed(reinterpret_cast<std::uint32_t*>(p), word);
+#endif
     }
 
     // Nanoseconds of a clock common to all blocks.
