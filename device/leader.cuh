@@ -441,7 +441,7 @@ VIGIL_DEVICE void renew_parts(const M& m, const KernelArgs& a, int position, std
     const std::uint32_t before = pass * static_cast<std::uint32_t>(a.config.n_layers);
     const int n = a.config.n_heads * part_floats(a.config.head_dim) * a.plan.max_kv_splits;
     VIGIL_UNROLL_BY(1)
-    for (int i = m.team.thread_anew(); i < n; i += m.team.n_threads()) m.publish(a.act.partials + i, 0.0f, before);
+    for (int i = m.team.thread_anew(); i < n; i += m.team.n_threads()) m.publish_once(a.act.partials + i, 0.0f, before);
     m.team.sync();
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "device/launch.h"
+#include "device/sm90/replicas.h"
 
 namespace vigil::host {
 namespace {
@@ -23,6 +24,12 @@ class Layout {
         used_ += (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
     }
     std::size_t used() const { return used_; }
+    // What comes next begins at a multiple of `alignment`.
+    void align(std::size_t alignment) {
+        const auto at = reinterpret_cast<std::uintptr_t>(base_) + used_;
+        used_ += base_ == nullptr ? alignment : (alignment - at % alignment) % alignment;
+    }
+    void skip(std::size_t bytes) { used_ += bytes; }
 
    private:
     std::byte* base_;
@@ -47,12 +54,19 @@ std::size_t lay_out(device::KernelArgs& args, void* base) {
     layout.place(args.kv.k, kv_elements(c));
     layout.place(args.kv.v, kv_elements(c));
     layout.place(args.history, size(c.max_seq_len) + 1);
-    layout.place(args.act.residual, size(c.dim));
-    layout.place(args.act.qkv, head_rows + 2 * kv_rows);
     layout.place(args.act.partials,
                  size(c.n_heads) * size(args.plan.max_kv_splits) * size(device::part_floats(c.head_dim)));
-    layout.place(args.act.heads, head_rows);
-    layout.place(args.act.hidden, size(c.ffn_dim));
+    const bool replicated = args.plan.stream.n_stages != 0;
+    const auto place_vector = [&](float*& vector, std::size_t floats) {
+        if (replicated) layout.align(device::sm90::kVectorAlignment);
+        layout.place(vector, floats);
+    };
+    if (replicated) layout.align(device::sm90::kReplicasAlignment);
+    place_vector(args.act.residual, size(c.dim));
+    place_vector(args.act.qkv, head_rows + 2 * kv_rows);
+    place_vector(args.act.heads, head_rows);
+    place_vector(args.act.hidden, size(c.ffn_dim));
+    if (replicated) layout.skip(device::sm90::kReplicaDistance);  // the other replicas end as far behind these
     // Where a vector is too long for the blocks' shared memory, each block keeps its copy here.
     const std::size_t shared_floats = size(args.plan.area_bytes) / sizeof(float);
     const std::size_t widest = size(device::input_floats(std::max(c.n_heads * c.head_dim, c.ffn_dim)));
@@ -109,7 +123,7 @@ void Workspace::fill(device::KernelArgs& args) const {
 
 void Workspace::reset() {
     // Everything behind the KV cache and history: words that carry an epoch of before must not be taken for new ones.
-    auto* begin = reinterpret_cast<std::byte*>(args_.act.residual);
+    auto* begin = reinterpret_cast<std::byte*>(args_.act.partials);
     const auto* end = static_cast<const std::byte*>(memory_) + bytes_;
     const std::vector<std::byte> zeroes(static_cast<std::size_t>(end - begin));
     device_.upload(begin, zeroes.data(), zeroes.size());

@@ -18,6 +18,7 @@ struct CpuTeam {
 
     static constexpr int kPositionsInFlight = 2;
     static constexpr int kLooksInFlight = 1;
+    static constexpr int kReplicaFloats = 0;  // from a published word to its replica; 0: there is none
     static constexpr int kHeadsPerPass = kCpuHeadsPerPass;
     struct Ahead {};                        // the processor itself runs ahead
     using RawHalf8 = const std::uint16_t*;  // eight FP16 values where they are

@@ -4,6 +4,7 @@
 #include "device/launch.h"
 #include "device/phases/common.cuh"
 #include "device/sm90/heads.h"
+#include "device/sm90/replicas.h"
 #include "device/sm90/stream_memory.h"
 
 namespace vigil::device {
@@ -32,11 +33,22 @@ std::int32_t logits_runs(const ModelConfig& c, std::int32_t n_blocks) {
     return ceil_div(tiles, sm90::kBatchTiles);
 }
 
+// Of one replica of the vectors that host/workspace.cpp gives two.
+std::size_t replicated_bytes(const ModelConfig& c) {
+    std::size_t bytes = 0;
+    for (const std::int32_t floats : {c.dim, head_rows(c) + 2 * kv_rows(c), head_rows(c), c.ffn_dim}) {
+        const std::size_t units = (static_cast<std::size_t>(floats) * sizeof(float) - 1) / sm90::kVectorAlignment + 1;
+        bytes += units * sm90::kVectorAlignment;
+    }
+    return bytes;
+}
+
 }  // namespace
 
 bool plan_stream(const ModelConfig& c, std::int32_t shared_bytes, GridPlan& plan) {
     constexpr std::int32_t kLine = 128;
     const auto input = [](std::uint32_t kinds, std::int32_t cols) { return tiles::InputLayout(kinds, cols).bytes; };
+    if (replicated_bytes(c) > sm90::kReplicaDistance) return false;
     GridPlan trial = plan;
     const std::int32_t area = std::max({phase_area_bytes(c), input(c.stream.dim, c.dim),
                                         input(c.stream.heads, head_rows(c)), input(c.stream.ffn, c.ffn_dim)});

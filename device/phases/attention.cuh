@@ -351,7 +351,7 @@ VIGIL_DEVICE void attention(M& m, const KernelArgs& a, const LayerWeights& w, in
         attend<kHeads>(m, a, q, per_group, part, place, round, scratch, [&](int head, int row, float found) {
             const int h = kv_head * per_group + head;
             float* to = a.act.partials + (static_cast<std::size_t>(h) * (c.head_dim + 2) + row) * a.plan.max_kv_splits;
-            m.publish(to + index, found, epoch);
+            m.publish_once(to + index, found, epoch);
         });
     }
 }

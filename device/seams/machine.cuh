@@ -320,7 +320,16 @@ struct Machine {
     }
     VIGIL_DEVICE bool failed() const { return ring::load_relaxed(&scratch()->failed) != 0; }
 
+    // A word of a vector that all blocks read, in both replicas where there are two. A block that writes a word again
+    // knows that the last value is in the replicas that were read since. In one that nobody has read it may in theory
+    // be on its way still, three exchanges later; then its epoch is one that is waited for in vain, never a wrong
+    // value.
     VIGIL_DEVICE void publish(float* to, float value, std::uint32_t epoch) const {
+        publish_once(to, value, epoch);
+        if (Team::kReplicaFloats != 0) publish_once(to + Team::kReplicaFloats, value, epoch);
+    }
+    // A word of attention's parts, of which there is one replica: few blocks read them.
+    VIGIL_DEVICE void publish_once(float* to, float value, std::uint32_t epoch) const {
         Team::store_word(to, tagged(value, epoch));
     }
 

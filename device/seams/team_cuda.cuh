@@ -32,6 +32,7 @@ struct CudaTeam {
     static constexpr int kPositionsInFlight = 1;
 #endif
     static constexpr int kLooksInFlight = 2;  // at a published vector, per thread
+    static constexpr int kReplicaFloats = 0;  // from a published word to its replica; 0: there is none
     static constexpr int kHeadsPerPass = kGpuHeadsPerPass;
     using RawHalf8 = uint4;  // eight FP16 values, not yet unpacked
 

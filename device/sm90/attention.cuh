@@ -107,6 +107,7 @@ VIGIL_DEVICE void prepare_head(M& m, const KernelArgs& a, const LayerWeights& w,
     VIGIL_UNROLL
     for (int e = 0; e < kElements; ++e) weights[e] = norm != nullptr ? norm[column(e)] : 1.0f;
     float x[kElements];
+    from += nearer_replica(from, control(m.team)->near_half);
     m.take(x, awaited, [&](int e) { return from + column(e); });
     __syncwarp();
     if (norm != nullptr) {
@@ -407,10 +408,10 @@ VIGIL_DEVICE void attend_part(M& m, const KernelArgs& a, const LayerWeights& w, 
             merged.add<kMergedAtOnce>(highest, tops, sums, of_warp);
         }
         float* to = published_part<HeadDim>(a, kv_head * per_group + head) + split * part_floats(HeadDim);
-        m.publish(to + column, merged.value, awaited.epoch);
+        m.publish_once(to + column, merged.value, awaited.epoch);
         if (column > 0) continue;
-        m.publish(to + HeadDim, merged.top, awaited.epoch);
-        m.publish(to + HeadDim + 1, merged.sum, awaited.epoch);
+        m.publish_once(to + HeadDim, merged.top, awaited.epoch);
+        m.publish_once(to + HeadDim + 1, merged.sum, awaited.epoch);
     }
 }
 

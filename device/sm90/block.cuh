@@ -5,6 +5,7 @@
 #include "device/sm90/attention.cuh"
 #include "device/sm90/layer.cuh"
 #include "device/sm90/norm.cuh"
+#include "device/sm90/replicas.cuh"
 
 namespace vigil::device::sm90 {
 
@@ -37,6 +38,14 @@ VIGIL_DEVICE void run_block(const KernelArgs& args, char* shared, Extent extent,
         }
     } else {
         take_registers<kConsumerRegisters>();
+        if (extent == Extent::kTokens) {
+            // Here and not before the block splits, where a second branch would be as bad as that above.
+            if (thread_index() == 0) {
+                float* word = args.act.residual + 4 * lister.block();
+                control->near_half = find_near_half(word, static_cast<std::uint32_t>(args.config.n_layers) >> 31);
+            }
+            named_barrier<kConsumers>();
+        }
         consume(shared + sizeof(StreamControl));
         named_barrier<kConsumers>();  // nobody is in the middle of a run
         if (thread_index() == 0) say_stop(control);

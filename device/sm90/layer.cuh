@@ -75,7 +75,12 @@ VIGIL_DEVICE void project(M& m, const KernelArgs& a, const Awaited& awaited, boo
             if (!pairs && sums.row >= 0) word = ahead(sums.row);
         }
         // Not before: a look that comes too early costs the time of the next one. Not later, or that shows.
-        if (gathers) looks.look(p, begin + first_column(m), m.team.lane());
+        if (gathers) {
+            const int first = begin + first_column(m);
+            // The kernel for all kinds has no register to spare for it.
+            if (M::Team::kKinds != kAllKinds) looks.nearer = anew(nearer_replica(p.from + first, c->near_half));
+            looks.look(p, first, m.team.lane());
+        }
         if (gathers && begin == 0) begin_input(m, p.cols);
         int end = begin + InputLooks::kRound;
         int end_chunk = chunks_of(r, end);

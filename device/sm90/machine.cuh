@@ -11,6 +11,7 @@
 #include "device/layer.cuh"
 #include "device/sm90/norm.cuh"
 #include "device/sm90/products.cuh"
+#include "device/sm90/replicas.cuh"
 #include "device/sm90/stream.cuh"
 
 namespace vigil::device {
@@ -510,6 +511,8 @@ struct InputLooks {
     static constexpr int kGroups = 2;
     static constexpr int kStep = tiles::kWarps * tiles::kScaleCols;
     static constexpr int kRound = kGroups * kStep;  // columns that all warps look at
+    static_assert(2 * kStep * sizeof(float) == kVectorAlignment, "the next group is in the other half, a round is not");
+    int nearer = 0;  // where the first group's nearer replica is, see nearer_replica
     Quad quads[kGroups];
     float4 weights[kGroups];
 
@@ -525,7 +528,8 @@ struct InputLooks {
         VIGIL_UNROLL
         for (int u = From; u < kGroups; ++u) {
             const int base = first + u * kStep;
-            if (base < p.cols) quads[u] = Team::load_quad(p.from + column(p, base, lane));
+            const int replica = u % 2 == 0 ? nearer : kReplicaFloats - nearer;
+            if (base < p.cols) quads[u] = Team::load_quad(p.from + (column(p, base, lane) + replica));
         }
     }
     VIGIL_DEVICE void load_weights(const Projection& p, int first, int lane) {
@@ -613,7 +617,10 @@ VIGIL_DEVICE float prepare_columns(M& m, std::uint32_t kinds, const Projection& 
         const int next = first + InputLooks::kRound;
         const bool another = next < end;
         InputLooks ahead = {};  // under way while these are converted
-        if (kAhead && another) ahead.look_again<0>(p, next, lane);
+        if (kAhead && another) {
+            ahead.nearer = looks.nearer;
+            ahead.look_again<0>(p, next, lane);
+        }
         add_group(looks.quads[0], looks.weights[0], first);
         if (first + InputLooks::kStep >= p.cols) break;  // for the whole warp
         complete_in_warp<1>(m, p, looks, first, lane);

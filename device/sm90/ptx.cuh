@@ -84,6 +84,19 @@ VIGIL_DEVICE std::uint32_t poll_word(std::uint32_t* p) {
 
 // ---- the block's threads ------------------------------------------------------------------------------------
 
+// The word at `p` in device memory, by an operation that the L2 carries out itself, and the multiprocessor's clock when
+// it has been issued.
+VIGIL_DEVICE std::uint32_t ask_l2(std::uint32_t* p, std::uint32_t& issued) {
+    std::uint32_t word;
+    asm volatile(
+        "atom.relaxed.gpu.global.or.b32 %0, [%2], 0;\n\t"
+        "mov.u32 %1, %%clock;"
+        : "=r"(word), "=r"(issued)
+        : "l"(p)
+        : "memory");
+    return word;
+}
+
 // Read anew at each use, for the reason that CudaTeam::block() gives.
 VIGIL_DEVICE int thread_index() {
     int index;

@@ -115,6 +115,7 @@ VIGIL_DEVICE void init_stream(char* shared, const GridPlan& plan) {
     barrier_init(shared_address(&c->squared), tiles::kWarps * kArrivingLanes);
     barrier_init(shared_address(&c->scaled), kArrivingLanes);
     barrier_init(shared_address(&c->heads_ready), tiles::kWarps * kArrivingLanes);
+    c->near_half = 0;
     c->n_runs = 0;
     c->first_logits = 0;
     c->token = 0;

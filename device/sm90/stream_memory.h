@@ -76,6 +76,7 @@ struct alignas(128) StreamControl {
     std::int32_t n_stages, stage_bytes;
     std::uint32_t runs;
     std::int32_t n_ready;             // barriers for the longest input
+    std::uint32_t near_half;          // see find_near_half; of a kernel of one step some half
     std::uint64_t full[kMaxStages];   // the copy engine arrives
     std::uint64_t empty[kMaxStages];  // the warps that have read a chunk arrive
     // All complete a phase with each input, also those behind its end.

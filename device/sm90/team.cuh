@@ -8,6 +8,7 @@
 #include "device/seams/machine.cuh"
 #include "device/seams/team_cuda.cuh"
 #include "device/sm90/ptx.cuh"
+#include "device/sm90/replicas.h"
 #include "device/sm90/tiles.h"
 
 namespace vigil::device::sm90 {
@@ -65,6 +66,7 @@ VIGIL_DEVICE float sum_of_warps(const float* per_warp) {
 
 // What does not depend on the model's formats.
 struct Team : CudaTeam {
+    static constexpr int kReplicaFloats = sm90::kReplicaFloats;
     StreamCursor stream;
 
     VIGIL_DEVICE BlockScratch* scratch() const { return reinterpret_cast<BlockScratch*>(shared); }

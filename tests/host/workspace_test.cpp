@@ -5,6 +5,8 @@
 #include <doctest/doctest.h>
 #include <vector>
 
+#include "device/sm90/replicas.h"
+
 namespace vigil::host {
 namespace {
 
@@ -79,6 +81,36 @@ TEST_CASE("the parts are aligned, zero and do not overlap") {
     CHECK(workspace.kv_bytes() == 2 * 2 * 17 * 8 * 2);
 }
 
+TEST_CASE("with a stream, published vectors have room for a replica in the other half of the L2") {
+    namespace sm90 = device::sm90;
+    const auto device = make_cpu_device(1);
+    device::GridPlan plan = small_plan();
+    plan.stream.n_stages = 8;
+    const device::ModelConfig config = small_config();
+    const Workspace workspace(*device, config, plan);
+    device::KernelArgs args;
+    workspace.fill(args);
+    const auto address = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
+    const auto half = [&](const float* p) {
+        return __builtin_popcount(static_cast<std::uint32_t>(address(p)) & sm90::kHalfBits) % 2;
+    };
+    CHECK(address(args.act.residual) % sm90::kReplicasAlignment == 0);
+    std::vector<Part> parts = parts_of(args);
+    for (const float* vector : {args.act.residual, args.act.qkv, args.act.heads, args.act.hidden}) {
+        const float* replica = vector + sm90::kReplicaFloats;
+        CHECK(address(vector) % sm90::kVectorAlignment == 0);
+        CHECK(address(replica) == (address(vector) ^ sm90::kReplicaDistance));
+        CHECK(half(replica) != half(vector));
+        CHECK(half(vector + 2048) != half(vector));
+        const auto part = std::find_if(parts.begin(), parts.end(), [&](const Part& p) { return p.begin == vector; });
+        parts.push_back({replica, part->bytes});
+    }
+    std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.begin < b.begin; });
+    for (std::size_t i = 1; i < parts.size(); ++i)
+        CHECK(address(parts[i - 1].begin) + parts[i - 1].bytes <= address(parts[i].begin));
+    CHECK(address(parts.back().begin) + parts.back().bytes <= address(parts[0].begin) + workspace.bytes());
+}
+
 TEST_CASE("a reset clears state and synchronisation words and keeps the cache") {
     const auto device = make_cpu_device(1);
     Workspace workspace(*device, small_config(), small_plan());
@@ -86,7 +118,7 @@ TEST_CASE("a reset clears state and synchronisation words and keeps the cache") 
     workspace.fill(args);
     const std::uint32_t mark = 0xdeadbeef;
     for (void* word : std::initializer_list<void*>{args.kv.k, args.history, &args.state->position, &args.sync->abort,
-                                                   &args.sync->arrivals, args.act.residual})
+                                                   &args.sync->arrivals, args.act.partials, args.act.residual})
         device->upload(word, &mark, sizeof mark);
     workspace.reset();
     const auto word = [&](const void* p) {
@@ -99,6 +131,7 @@ TEST_CASE("a reset clears state and synchronisation words and keeps the cache") 
     CHECK(word(&args.state->position) == 0);
     CHECK(word(&args.sync->abort) == 0);
     CHECK(word(&args.sync->arrivals) == 0);
+    CHECK(word(args.act.partials) == 0);
     CHECK(word(args.act.residual) == 0);
 }
 

@@ -18,6 +18,7 @@ struct CudaTeam {
     using Ahead = WeightRound;
     static constexpr int kPositionsInFlight = 1;
     static constexpr int kLooksInFlight = 2;
+    static constexpr int kReplicaFloats = 0;
     static constexpr int kHeadsPerPass = kGpuHeadsPerPass;
     using RawHalf8 = uint4;
 
