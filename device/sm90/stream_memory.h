@@ -21,11 +21,11 @@ constexpr int kBatchTiles = 8;
 // Each warp leaves its share of a tile's rows in slots of its own.
 constexpr int kSlots = 16;
 constexpr int kTileSumBytes = tiles::kRows * kSlots * 4;
-// Sums of an input's squares that each warp leaves for the norm's.
-constexpr int kSquaresOfWarp = 8;
 // Two of them, in turn. What attention's warps leave in both wants some bytes more.
 constexpr int kPartialBytes = kBatchTiles * kTileSumBytes + 512;
 static_assert(kPartialBytes % 128 == 0, "slots are found by the lower bits of their addresses");
+// Sums of an input's squares that each warp leaves for the norm's.
+constexpr int kSquaresOfWarp = 8;
 
 // Some tiles of one matrix, consumed between two barriers of the block: what the producer and the warps have to know of
 // them. A phase of which a block has no share is a run without chunks.
